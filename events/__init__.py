@@ -1,0 +1,5 @@
+"""Events: what happens to jobs and executors, as typed messages on the events topic.
+
+``types`` is a leaf (pydantic only), ``publisher`` is what executors use, ``subscriber`` and
+``metrics`` are for those who watch, ``commands`` is what `portfire events` and `metrics` print.
+"""
