@@ -26,16 +26,17 @@ MIN_ACK_DEADLINE = 10.0
 MAX_ACK_DEADLINE = 600.0
 
 
-def ensure_topics(pubsub: PubSub, names: Names) -> bool:
+def ensure_topics(pubsub: PubSub, names: Names, ack_deadline: float = 60.0) -> bool:
     """Make all topics, and the dispatcher's subscriptions to updates and to dead jobs.
 
-    Only jobs and updates count as missing: what is lost with another topic stops no job.
+    `ack_deadline` is how long, in seconds, what a killed dispatcher had taken stays away. Only jobs
+    and updates count as missing: what is lost with another topic stops no job.
     """
     for topic in (names.control, names.events, names.dead_jobs):
         pubsub.create_topic(topic)
-    _subscribe_all(pubsub, names.dead_jobs)
+    _subscribe_all(pubsub, names.dead_jobs, ack_deadline)
     created = [pubsub.create_topic(topic) for topic in (names.jobs, names.updates)]
-    return any([*created, _subscribe_all(pubsub, names.updates)])
+    return any([*created, _subscribe_all(pubsub, names.updates, ack_deadline)])
 
 
 def ensure_pool(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
@@ -62,10 +63,14 @@ def ensure_control(pubsub: PubSub, names: Names, executor: str) -> None:
     )
 
 
-def _subscribe_all(pubsub: PubSub, topic: str) -> bool:
+def _subscribe_all(pubsub: PubSub, topic: str, ack_deadline: float) -> bool:
     """A subscription, named like the topic, to everything on it."""
     return pubsub.create_subscription(
-        topic, topic, ack_deadline=60.0, min_backoff=MIN_BACKOFF, max_backoff=MAX_BACKOFF
+        topic,
+        topic,
+        ack_deadline=min(max(ack_deadline, MIN_ACK_DEADLINE), MAX_ACK_DEADLINE),
+        min_backoff=MIN_BACKOFF,
+        max_backoff=MAX_BACKOFF,
     )
 
 

@@ -32,7 +32,8 @@ MAX_MESSAGE_BYTES = 10_000_000
 class WireModel(BaseModel):
     """Base of all wire messages: frozen, unknown fields ignored, versioned."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # FireWorks stores inf and nan, which JSON proper does not know.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
     version: str = WIRE_VERSION
 
@@ -201,8 +202,8 @@ def decode_reply(data: bytes) -> Reply:
 
 def _json_object(data: bytes, what: str) -> dict[str, Any]:
     try:
-        # Stricter than json.loads: what passes can be encoded again.
-        body = from_json(data, allow_inf_nan=False)
+        # Stricter than json.loads about Unicode: what passes can be encoded again.
+        body = from_json(data)
     except ValueError as exc:
         raise MessageError(f"{what} is not JSON: {exc}") from exc
     if not isinstance(body, dict):

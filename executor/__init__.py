@@ -1,0 +1,1 @@
+"""The executor: daemon, slots, the LaunchPadProxy, staging and tasks."""

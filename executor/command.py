@@ -1,0 +1,188 @@
+"""Running one program: its process tree, its time limit, its output files, what it used."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from executor.process_tree import MARK, ProcessTree
+from messaging.errors import JobError
+
+#: Patience between SIGTERM and SIGKILL.
+GRACE = 3.0
+_FIRST_SAMPLE = 0.02
+_SLOWEST_SAMPLE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A program to run."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    #: Goes over this process's environment.
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: None: empty.
+    stdin: Path | None = None
+    stdout: Path
+    #: The same path as `stdout`: both into one file, in the order of writing.
+    stderr: Path
+    #: Wall-clock seconds.
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a program (or container) ended."""
+
+    #: 0 is success; minus the number of the signal that ended it, as in `subprocess`.
+    exit_code: int
+    timed_out: bool = False
+    #: ``seconds``; where known ``cpu_seconds`` and ``memory`` (peak resident bytes).
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def signal_name(self) -> str | None:
+        """``SIGKILL`` and the like, if a signal ended it."""
+        return _signal_name(-self.exit_code) if self.exit_code < 0 else None
+
+
+def run_command(command: Command) -> Ended:
+    """Run a program to its end, and end all that it started, however this call ends.
+
+    Its output goes to files only. Raises JobError when it cannot be started; what is raised into
+    this thread meanwhile (JobInterrupted) goes on after the process tree is gone.
+    """
+    tree = ProcessTree()
+    started = time.monotonic()
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        process = _start(command, tree)
+        tree.began(process.pid)
+        peak, timed_out = _watch(process.pid, tree, started + command.timeout)
+        if timed_out:
+            tree.end(GRACE)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return Ended(
+            exit_code=process.returncode,
+            timed_out=timed_out,
+            metrics=_metrics(time.monotonic() - started, usage, peak),
+        )
+    finally:
+        tree.end(GRACE)
+        if process is not None:
+            process.poll()  # reaps it after an interruption
+
+
+def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:
+    """The absolute path of a program: by its path, else from PATH, else from `cwd`.
+
+    Raises JobError saying where it was looked for.
+    """
+    path = env.get("PATH", os.environ.get("PATH", os.defpath))
+    local = cwd / name
+    found = None if "/" in name else shutil.which(name, path=path)
+    if found:
+        return str(Path(found).absolute())
+    if local.is_file():
+        if os.access(local, os.X_OK):
+            return str(local.absolute())
+        raise JobError(f"program {name!r} is not executable: chmod +x {local}")
+    raise JobError(
+        f"program {name!r} was not found in PATH or in {cwd}: "
+        "install it on the executor, or list it as an input"
+    )
+
+
+def failure_reason(ended: Ended, program: str, timeout: float) -> str | None:
+    """One line that says how `program` failed and what to do; None for success."""
+    if ended.timed_out:
+        return f"{program} timed out after {timeout:g} s: raise timeout, or give it less to do"
+    if ended.signal_name:
+        hint = " (out of memory?)" if ended.signal_name == "SIGKILL" else ""
+        return f"{program} was killed by {ended.signal_name}{hint}: see the end of its output"
+    if ended.exit_code:
+        return f"{program} failed with exit code {ended.exit_code}{_hint(ended.exit_code)}"
+    return None
+
+
+def _hint(exit_code: int) -> str:
+    if exit_code == 127:
+        return " (a command was not found): install it where the program runs"
+    if exit_code == 126:
+        return " (a command is not executable): chmod +x it"
+    if exit_code > 128:
+        return f" (perhaps {_signal_name(exit_code - 128)}): see the end of its output"
+    return ": see the end of its output"
+
+
+def _start(command: Command, tree: ProcessTree) -> subprocess.Popen[bytes]:
+    env = {**os.environ, **command.env, MARK: tree.mark}
+    program = find_program(command.argv[0], command.cwd, env)
+    with ExitStack() as files:
+        stdin = files.enter_context((command.stdin or Path(os.devnull)).open("rb"))
+        stdout = files.enter_context(command.stdout.open("ab"))
+        same = command.stderr == command.stdout
+        stderr = stdout if same else files.enter_context(command.stderr.open("ab"))
+        try:
+            return subprocess.Popen(
+                command.argv,
+                executable=program,
+                cwd=command.cwd,
+                env=env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as exc:
+            raise JobError(f"program {command.argv[0]!r} could not be started: {exc}") from exc
+
+
+def _watch(pid: int, tree: ProcessTree, deadline: float) -> tuple[int, bool]:
+    """Wait for `pid` to end, without reaping it; (peak bytes as sampled, timed out)."""
+    peak, pause = 0, _FIRST_SAMPLE
+    handle = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        while not poll.poll(max(0.0, min(pause, deadline - time.monotonic())) * 1000):
+            if time.monotonic() >= deadline:
+                return peak, True
+            peak = max(peak, tree.memory())
+            pause = min(pause * 2, _SLOWEST_SAMPLE)
+    finally:
+        os.close(handle)
+    return peak, False
+
+
+def _metrics(seconds: float, usage: resource.struct_rusage, sampled: int) -> dict[str, Any]:
+    metrics: dict[str, Any] = {
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+    }
+    # A child's ru_maxrss starts with the size of the process that forked it: only what is over
+    # that is surely its own.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = max(sampled, usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0)
+    if peak:
+        metrics["memory"] = peak
+    return metrics
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,284 @@
+"""The executor daemon: its parts, its start, and its stop.
+
+Threads: ``puller`` (`Intake`), ``slot-N`` (`Slot`, each with a child process), ``outbox``,
+``lease-*`` (`LeaseKeeper`), ``control``, ``heartbeat``, and the events' publisher.
+
+The stop, in this order:
+
+1. say so (``executor.draining``), pull no more, give back what no slot has taken;
+2. let running jobs finish for ``grace_seconds``, with leases, control and events as ever;
+3. interrupt the others: each is asked, after 5 seconds killed, and given back;
+4. wait until every result and every job given back is confirmed by Pub/Sub, then ack;
+5. say so (``executor.stopped``), and close.
+
+A second request to stop skips 2 and kills at once. What cannot be confirmed because Pub/Sub is away
+comes back by itself when its lease runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from types import TracebackType
+
+from events.publisher import EventPublisher
+from executor.control import ControlListener
+from executor.heartbeat import Heartbeat
+from executor.held_job import KILL_AFTER_SECONDS, HeldJob, HeldJobs
+from executor.intake import Intake
+from executor.nursery import Nursery
+from executor.outbox import Outbox
+from executor.outcome import Interrupted
+from executor.records import ChildOptions
+from executor.report import Reporter
+from executor.settings import ExecutorSettings
+from executor.slot import Slot
+from executor.subscriptions import Subscriptions
+from executor.updates import host_and_ip
+from messaging.errors import UsageError
+from messaging.leases import Lease, LeaseKeeper
+
+log = logging.getLogger(__name__)
+
+#: Seconds for results to be confirmed and acked at the end.
+_FLUSH_SECONDS = 10.0
+
+
+class Executor:
+    """Runs jobs of one pool until told to stop.
+
+    `run` blocks; or `start`, and later `stop`. `request_stop` may be called from any thread. Use
+    each object once.
+    """
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        self.settings = settings
+        self._stop_wanted = threading.Event()
+        self._kill_wanted = threading.Event()
+        self._stop_reason = "asked to"
+        self._started = False
+        self._stopping = threading.Lock()  # held by whoever stops the executor
+        self._stopped = False
+        self._jobs = HeldJobs()
+
+    @property
+    def id(self) -> str:
+        """The executor's id."""
+        return self.settings.executor_id
+
+    @property
+    def running_jobs(self) -> int:
+        """How many jobs it holds now."""
+        return len(self._jobs.all())
+
+    def __enter__(self) -> Executor:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def run(self) -> None:
+        """Start, run until a stop is requested, stop. Raises UsageError when it cannot start."""
+        self.start()
+        try:
+            self._stop_wanted.wait()
+        finally:
+            self.stop()
+
+    def start(self) -> None:
+        """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable."""
+        self._check_workdir()
+        nursery = Nursery()
+        # First of all: the fork server must not inherit anything of gRPC's.
+        nursery.start()
+        self._connect()
+        self._build(nursery)
+        self._keeper.start()
+        self._outbox.start()
+        self._subscriptions.ensure()
+        if self.settings.control:
+            self._control.start()
+        for slot in self._slots:
+            slot.start()
+        self._intake.start()
+        self._heartbeat.start()
+        self._started = True
+        self._events.publish(
+            "executor.ready",
+            host=host_and_ip()[0],
+            pool=self.settings.pool,
+            threads=self.settings.threads,
+        )
+        log.info(
+            "executor %s takes jobs of pool %s in %d slots",
+            self.id,
+            self.settings.pool,
+            self.settings.threads,
+        )
+
+    def request_stop(self, reason: str = "asked to", *, now: bool = False) -> None:
+        """Ask for the stop; `now`: without any grace for running jobs. Never blocks."""
+        if not self._stop_wanted.is_set():
+            self._stop_reason = reason
+        if now:
+            self._kill_wanted.set()
+        self._stop_wanted.set()
+        self._jobs.wake()
+
+    def stop(self) -> None:
+        """Stop softly, and return when all is settled and closed. Idempotent."""
+        self.request_stop()
+        with self._stopping:
+            if self._stopped or not self._started:
+                return
+            self._stopped = True
+            self._events.publish("executor.draining", reason=self._stop_reason)
+            log.info("executor %s stops: %s", self.id, self._stop_reason)
+            self._intake.stop()
+            self._drain()
+            self._close()
+
+    def _check_workdir(self) -> None:
+        workdir = self.settings.workdir.absolute()
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=workdir):
+                pass
+        except OSError as exc:
+            raise UsageError(
+                f"workdir {workdir} cannot be used: {exc.strerror}; set PORTFIRE_WORKDIR to a "
+                "directory that this user may write to"
+            ) from exc
+        self._workdir = workdir
+
+    def _connect(self) -> None:
+        self._pubsub = self.settings.connect()
+        # Another connection, because ending the pulls ends that of the control listener too.
+        self._job_pulls = self.settings.connect()
+
+    def _build(self, nursery: Nursery) -> None:
+        settings, names = self.settings, self.settings.names
+        self._subscriptions = Subscriptions(self._pubsub, settings)
+        self._events = EventPublisher(self._pubsub, names, self.id)
+        self._outbox = Outbox(self._pubsub.publish, self._helper_died)
+        self._keeper = LeaseKeeper(
+            self._pubsub,
+            self._subscriptions.jobs,
+            settings.lease_seconds,
+            on_lost=self._lease_lost,
+            on_death=self._helper_died,
+        )
+        self._reporter = Reporter(
+            executor=self.id,
+            names=names,
+            events=self._events,
+            outbox=self._outbox,
+            keeper=self._keeper,
+            jobs=self._jobs,
+            on_child_death=settings.on_child_death,
+        )
+        self._intake = Intake(
+            self._job_pulls,
+            subscription=self._subscriptions.jobs,
+            pool=settings.pool,
+            keeper=self._keeper,
+            jobs=self._jobs,
+            reporter=self._reporter,
+            repair=self._subscriptions.ensure_jobs,
+            on_death=self._helper_died,
+        )
+        self._slots = [self._slot(number, nursery) for number in range(1, settings.threads + 1)]
+        self._control = ControlListener(
+            self._pubsub,
+            subscription=self._subscriptions.control,
+            jobs=self._jobs,
+            repair=self._subscriptions.ensure_control,
+        )
+        self._heartbeat = Heartbeat(
+            settings.heartbeat_seconds,
+            pool=settings.pool,
+            workdir=self._workdir,
+            slots=self._slots,
+            jobs=self._jobs,
+            events=self._events,
+            reporter=self._reporter,
+            on_death=self._helper_died,
+        )
+
+    def _slot(self, number: int, nursery: Nursery) -> Slot:
+        settings = self.settings
+        options = ChildOptions(
+            executor=self.id,
+            thread=number,
+            storage=settings.storage,
+            storage_options=settings.storage_options,
+            job_timeout=settings.job_timeout,
+        )
+        return Slot(
+            options,
+            intake=self._intake,
+            nursery=nursery,
+            reporter=self._reporter,
+            keeper=self._keeper,
+            workdir=self._workdir,
+            jobs_per_child=settings.jobs_per_child,
+            keep_directories=settings.keep_directories,
+            stop_wanted=self._stop_wanted,
+            on_death=self._helper_died,
+        )
+
+    def _lease_lost(self, lease: Lease) -> None:
+        for held in self._jobs.all():
+            if held.lease is lease:
+                held.interrupt(Interrupted(cause="lease lost", reason="lease lost"))
+
+    def _helper_died(self, what: str) -> None:
+        """An executor that has lost a part must not go on as if it had not."""
+        self.request_stop(what)
+
+    def _drain(self) -> None:
+        """Until no job is held: finish, or else interrupt, or else kill."""
+        if not self._jobs.wait_until_none(
+            self.settings.grace_seconds, unless=self._kill_wanted.is_set
+        ):
+            self._interrupt_all()
+        for slot in self._slots:
+            slot.end()
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        for slot in self._slots:
+            slot.join(max(0.1, deadline - time.monotonic()))
+        self._jobs.wait_until_none(max(0.1, deadline - time.monotonic()))
+
+    def _interrupt_all(self) -> None:
+        why = Interrupted(cause="stopping", reason="the executor stops")
+        patience = 0.0 if self._kill_wanted.is_set() else KILL_AFTER_SECONDS
+        self._interrupt(self._jobs.all(), why, patience)
+        # While these jobs end, a second request to stop may come.
+        done = self._jobs.wait_until_none(patience + 1.0, unless=self._kill_wanted.is_set)
+        if not done and self._kill_wanted.is_set():
+            self._interrupt(self._jobs.all(), why, 0.0)
+
+    @staticmethod
+    def _interrupt(jobs: list[HeldJob], why: Interrupted, patience: float) -> None:
+        for held in jobs:
+            held.interrupt(why, patience)
+
+    def _close(self) -> None:
+        self._heartbeat.stop()
+        self._outbox.stop(_FLUSH_SECONDS)
+        self._keeper.stop(_FLUSH_SECONDS)
+        self._control.stop()
+        self._events.publish("executor.stopped", reason=self._stop_reason)
+        self._events.close()
+        self._subscriptions.remove_control()
+        self._job_pulls.close()
+        self._pubsub.close()
+        log.info("executor %s stopped", self.id)

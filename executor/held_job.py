@@ -1,0 +1,172 @@
+"""The jobs that this executor holds, from their delivery until their message is settled."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from executor.outcome import Interrupted
+from messaging.leases import Lease
+from messaging.pubsub import Received
+from messaging.wire import LaunchJob, RawJob
+
+#: Seconds from asking a job to stop until all its processes are killed.
+KILL_AFTER_SECONDS = 5.0
+#: Deliveries after which a raw job gets an error reply instead of another executor to kill.
+RAW_MAX_ATTEMPTS = 5
+
+
+class Stoppable(Protocol):
+    """What runs a job; ChildHandle is one."""
+
+    def interrupt(self) -> None:
+        """Ask the job to stop."""
+
+    def kill(self) -> None:
+        """Kill it with all its processes."""
+
+
+@dataclass(eq=False)
+class HeldJob:
+    """One delivered job. Its slot's thread writes it; `interrupt` may be called from any thread."""
+
+    job: LaunchJob | RawJob
+    message: Received
+    lease: Lease
+    #: Slot that runs it.
+    thread: int | None = None
+    #: Seconds since the epoch, UTC.
+    started: float = 0.0
+    directory: str = ""
+    #: Where the launch works: `directory`, unless the Firework has a ``_launch_dir``.
+    launch_dir: str = ""
+    checkpoint: dict[str, Any] | None = None
+    trackers: list[dict[str, Any]] | None = None
+    #: Why it was stopped from outside, if it was.
+    interruption: Interrupted | None = None
+    _runner: Stoppable | None = None
+    _killer: threading.Timer | None = None
+    #: Guards `interruption` and the two above.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def id(self) -> str:
+        """The job's correlation id."""
+        if isinstance(self.job, LaunchJob):
+            return self.job.job
+        return self.message.attributes.get("job") or self.message.message_id
+
+    @property
+    def attempt(self) -> int:
+        """The how-manieth claim of the launch; 1 for raw jobs."""
+        return self.job.attempt if isinstance(self.job, LaunchJob) else 1
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        if isinstance(self.job, LaunchJob):
+            return self.job.name
+        return self.job.name or self.job.executable
+
+    @property
+    def max_attempts(self) -> int:
+        """Deliveries after which it is not run any more."""
+        return self.job.max_attempts if isinstance(self.job, LaunchJob) else RAW_MAX_ATTEMPTS
+
+    def event_fields(self) -> dict[str, Any]:
+        """The fields that all events about it carry."""
+        attempt = {"attempt": self.job.attempt} if isinstance(self.job, LaunchJob) else {}
+        return {"id": self.id, "thread": self.thread, "name": self.name, **attempt}
+
+    def begin(self, thread: int, directory: str) -> None:
+        """A slot takes it up."""
+        self.thread, self.started = thread, time.time()
+        self.directory = self.launch_dir = directory
+
+    def enter(self, runner: Stoppable) -> bool:
+        """It runs in `runner` from now on; False when it was interrupted before that."""
+        with self._lock:
+            if self.interruption is not None:
+                return False
+            self._runner = runner
+        return True
+
+    def leave(self) -> None:
+        """It does not run any more."""
+        with self._lock:
+            self._runner = None
+            if self._killer is not None:
+                self._killer.cancel()
+
+    def interrupt(self, why: Interrupted, patience: float = KILL_AFTER_SECONDS) -> None:
+        """Stop it: ask, and kill after `patience` seconds. The first reason given is kept."""
+        with self._lock:
+            if self.interruption is None:
+                self.interruption = why
+            if self._runner is None:
+                return
+            self._runner.interrupt()
+            if self._killer is not None:
+                self._killer.cancel()
+            self._killer = threading.Timer(patience, self._kill)
+            self._killer.daemon = True
+            self._killer.start()
+
+    def _kill(self) -> None:
+        with self._lock:
+            if self._runner is not None:
+                self._runner.kill()
+
+
+def key_of(job: LaunchJob | RawJob, message: Received) -> str:
+    """The same for two deliveries of the same work.
+
+    The id of a raw job is its sender's to choose, and may come again on purpose.
+    """
+    if isinstance(job, LaunchJob):
+        return f"launch/{job.launch_id}/{job.attempt}"
+    return f"raw/{message.message_id}"
+
+
+class HeldJobs:
+    """All jobs that this executor holds. Thread-safe."""
+
+    def __init__(self) -> None:
+        #: Guards the jobs; notified when one is gone.
+        self._changed = threading.Condition()
+        self._jobs: dict[str, HeldJob] = {}
+
+    def add(self, held: HeldJob) -> None:
+        """Hold a job."""
+        with self._changed:
+            self._jobs[key_of(held.job, held.message)] = held
+
+    def remove(self, held: HeldJob) -> None:
+        """Its message is settled."""
+        with self._changed:
+            self._jobs.pop(key_of(held.job, held.message), None)
+            self._changed.notify_all()
+
+    def find(self, key: str) -> HeldJob | None:
+        """The job of this key."""
+        with self._changed:
+            return self._jobs.get(key)
+
+    def all(self) -> list[HeldJob]:
+        """All, in the order of their arrival."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def wait_until_none(self, timeout: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until nothing is held, for `timeout` seconds, or until `unless` (see `wake`)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs or unless(), timeout)
+            return not self._jobs
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,178 @@
+"""The outbox: messages that must arrive, published until Pub/Sub has confirmed them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from messaging.errors import MessageTooLargeError, PortfireError, ServiceError
+from messaging.pubsub import Outgoing
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+#: How long a message of `send_later` waits to be withdrawn.
+LATER_SECONDS = 0.1
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+
+Publish = Callable[[str, Sequence[Outgoing]], object]
+Failed = Callable[[Exception], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    topic: str
+    message: Outgoing
+    on_sent: Callable[[], None]
+    on_failed: Failed
+    #: Errors after which there is no point in trying again.
+    final: tuple[type[Exception], ...]
+
+
+def _nothing(*_args: object) -> None:
+    pass
+
+
+class Outbox:
+    """One thread that publishes to any topic what has queued up, and tries again for ever.
+
+    Thread-safe; nothing but `stop` blocks. The callbacks run in the outbox's thread and must not
+    block either. What queues up during a request goes with the next one: no timer, no delay.
+    """
+
+    def __init__(self, publish: Publish, on_death: Callable[[str], None] = _nothing) -> None:
+        """`on_death` is told if the thread ends by an error of ours."""
+        self._publish = publish
+        self._on_death = on_death
+        #: Guards what follows.
+        self._changed = threading.Condition()
+        self._queue: deque[_Entry] = deque()
+        self._later: dict[str, tuple[float, _Entry]] = {}
+        self._in_flight = 0
+        self._stopping = False
+        self._pause = 0.0
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def send(
+        self,
+        topic: str,
+        message: Outgoing,
+        *,
+        on_sent: Callable[[], None] = _nothing,
+        on_failed: Failed = _nothing,
+        final: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """Publish, and call `on_sent` when that is confirmed.
+
+        An error in `final`, a message over the limit, or the end of the outbox gives `on_failed`;
+        after any other error the message is published again.
+        """
+        with self._changed:
+            self._queue.append(_Entry(topic, message, on_sent, on_failed, final))
+            self._changed.notify_all()
+
+    def send_later(self, key: str, topic: str, message: Outgoing) -> None:
+        """Publish in a moment, unless withdrawn before; tried once."""
+        entry = _Entry(topic, message, _nothing, _nothing, (Exception,))
+        with self._changed:
+            self._later[key] = (time.monotonic() + LATER_SECONDS, entry)
+            self._changed.notify_all()
+
+    def withdraw(self, key: str) -> None:
+        """What was to be sent later under `key` is obsolete, if it has not gone yet."""
+        with self._changed:
+            self._later.pop(key, None)
+
+    def stop(self, timeout: float) -> None:
+        """Publish what is queued, for at most `timeout` seconds; the rest has failed."""
+        with self._changed:
+            self._later.clear()
+            self._changed.wait_for(lambda: not self._queue and not self._in_flight, timeout)
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        for entry in self._queue:
+            entry.on_failed(ServiceError(f"no connection to publish to {entry.topic}"))
+
+    def _run(self) -> None:
+        try:
+            self._send_forever()
+        except Exception:
+            log.exception("the outbox died")
+            self._on_death("the outbox died")
+
+    def _send_forever(self) -> None:
+        while batch := self._next_batch():
+            again: list[_Entry] = []
+            for topic in dict.fromkeys(entry.topic for entry in batch):
+                again += self._send([entry for entry in batch if entry.topic == topic])
+            with self._changed:
+                self._queue.extendleft(reversed(again))
+                self._in_flight = 0
+                self._changed.notify_all()
+                if again:
+                    self._back_off()
+                else:
+                    self._pause = 0.0
+
+    def _next_batch(self) -> list[_Entry]:
+        with self._changed:
+            while True:
+                self._take_due()
+                if self._queue or self._stopping:
+                    break
+                first = next(iter(self._later.values()), None)
+                self._changed.wait(first and max(0.0, first[0] - time.monotonic()))
+            if self._stopping:
+                return []
+            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            self._in_flight = len(batch)
+            return batch
+
+    def _take_due(self) -> None:
+        now = time.monotonic()
+        for key, (due, entry) in list(self._later.items()):
+            if due > now:
+                return  # all wait equally long, so the others are not due either
+            del self._later[key]
+            self._queue.append(entry)
+
+    def _send(self, entries: list[_Entry]) -> list[_Entry]:
+        """Publish to one topic; the entries that are to be tried again."""
+        try:
+            self._publish(entries[0].topic, [entry.message for entry in entries])
+        except (PortfireError, ValueError) as exc:  # ValueError: gRPC's word for a closed channel
+            if len(entries) > 1 and not isinstance(exc, ServiceError):
+                # One bad message refuses a whole request: the others shall not suffer.
+                return [left for entry in entries for left in self._send([entry])]
+            return self._sort_out(entries, exc)
+        for entry in entries:
+            entry.on_sent()
+        return []
+
+    def _sort_out(self, entries: list[_Entry], error: Exception) -> list[_Entry]:
+        if self._pause == 0.0:
+            log.warning("%s", error)
+        again = []
+        for entry in entries:
+            if isinstance(error, (MessageTooLargeError, *entry.final)):
+                entry.on_failed(error)
+            else:
+                again.append(entry)
+        return again
+
+    def _back_off(self) -> None:
+        """Wait before the next try; with jitter, for a fleet loses its connection all at once."""
+        self._pause = min(max(_FIRST_PAUSE, self._pause * 2), _LONGEST_PAUSE)
+        wait = self._pause * random.uniform(0.5, 1.0)  # not for secrets
+        self._changed.wait_for(lambda: self._stopping, wait)

@@ -1,0 +1,106 @@
+"""A program and all that it started, as one thing that can be measured and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterable
+
+import psutil
+
+#: Environment variable by which processes that left the tree are still known as the program's.
+MARK = "PORTFIRE_PROGRAM"
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL = 0.02
+
+
+class ProcessTree:
+    """The processes of one program: its descendants, and whoever else bears its mark.
+
+    This process becomes the parent of the program's orphans (a "subreaper"), so that a double fork
+    or ``setsid`` escapes nobody; only an orphan that also wiped its environment before it was ever
+    seen here does. Not thread-safe; several trees may exist in one process at a time.
+    """
+
+    def __init__(self) -> None:
+        #: Value of `MARK` in the program's environment.
+        self.mark = uuid.uuid4().hex
+        self._root: psutil.Process | None = None
+        self._seen: dict[int, psutil.Process] = {}
+        _adopt_orphans()
+
+    def began(self, pid: int) -> None:
+        """The program runs as `pid`, a child of this process that its starter reaps."""
+        with contextlib.suppress(psutil.Error):
+            self._root = self._seen[pid] = psutil.Process(pid)
+
+    def memory(self) -> int:
+        """Resident bytes of all its processes now; 0 when they are gone."""
+        total = 0
+        for process in self._living():
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    def end(self, grace: float) -> None:
+        """End all: SIGTERM, at most `grace` seconds of patience, SIGKILL. No error if none runs.
+
+        Leaves the program itself to be reaped by its starter.
+        """
+        _signal(self._living(), signal.SIGTERM)
+        if not self._gone_within(grace):
+            # Those born meanwhile too; killed until none is left, for a fork may race the kill.
+            deadline = time.monotonic() + grace
+            while (living := self._living()) and time.monotonic() < deadline:
+                _signal(living, signal.SIGKILL)
+                time.sleep(_POLL)
+        self._reap_orphans()
+
+    def _gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._living():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _living(self) -> list[psutil.Process]:
+        for process in psutil.Process().children(recursive=True):  # parents come before children
+            if process.pid not in self._seen and self._is_ours(process):
+                self._seen[process.pid] = process
+        return [process for process in self._seen.values() if _is_alive(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.ppid() in self._seen or process.environ().get(MARK) == self.mark
+        except psutil.Error:
+            return False
+
+    def _reap_orphans(self) -> None:
+        for process in self._seen.values():
+            if process != self._root:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, os.WNOHANG)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # psutil checks that the pid is still the same
+            process.send_signal(number)
+
+
+def _adopt_orphans() -> None:
+    """Linux only; elsewhere orphans go to init and are missed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,246 @@
+"""Reports: the one place that turns a job's outcome into its update, its events and its ack.
+
+==================  ==============================  ===================  ===========================
+outcome             update or reply                 event                message
+==================  ==============================  ===================  ===========================
+ended               finished / reply                job.finished         acked
+stopping            released                        job.released         published again, then acked
+cancelled           none / reply                    job.cancelled        acked
+lease lost          none                            job.released         left alone
+child died: retry   released                        job.released         given back (it counts)
+child died: fizzle  finished FIZZLED / reply        job.finished         acked
+cannot start here   released                        job.released         published again, then acked
+no job at all       finished FIZZLED / reply, if    job.rejected         acked
+                    it says whose it is
+==================  ==============================  ===================  ===========================
+
+Order: the event is queued, the update is confirmed by Pub/Sub, the message is acked; so a crash at
+any point makes a job run again, and never loses its result. The lease is kept all the while.
+
+A job that was stopped for the executor's own reasons is *published again* and not nacked: Pub/Sub
+counts a nack as a delivery attempt and delays the next one; a soft stop shall cost neither.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, Literal
+
+from events.publisher import EventPublisher
+from executor.held_job import HeldJob, HeldJobs
+from executor.outbox import Outbox
+from executor.outcome import ChildDied, Interrupted, LaunchEnded, Outcome, RawEnded, fizzled
+from executor.updates import UpdateWriter
+from messaging.errors import NotFoundError, PortfireError, UsageError
+from messaging.leases import LeaseKeeper
+from messaging.names import Names
+from messaging.pubsub import Outgoing, Received
+from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Reports what becomes of jobs. Thread-safe; never blocks, never raises."""
+
+    def __init__(
+        self,
+        *,
+        executor: str,
+        names: Names,
+        events: EventPublisher,
+        outbox: Outbox,
+        keeper: LeaseKeeper,
+        jobs: HeldJobs,
+        on_child_death: Literal["fizzle", "retry"] = "retry",
+    ) -> None:
+        self._executor = executor
+        self._names = names
+        self._events = events
+        self._outbox = outbox
+        self._keeper = keeper
+        self._jobs = jobs
+        self._on_child_death = on_child_death
+        self._updates = UpdateWriter(executor)
+
+    def event(self, held: HeldJob, event_type: str, **fields: Any) -> None:
+        """Publish an event about a job."""
+        self._events.publish(event_type, **{**held.event_fields(), **fields})
+
+    def started(self, held: HeldJob) -> None:
+        """A slot has taken up the job."""
+        queued = max(0.0, held.started - held.message.publish_time)
+        self.event(held, "job.started", queued=queued, timestamp=held.started)
+        if isinstance(held.job, LaunchJob):
+            # Most short jobs end before this has gone; what they send then says it all.
+            message = self._updates.started(held, held.job)
+            self._outbox.send_later(_started_key(held), self._names.updates, message)
+
+    def ping(self, held: HeldJob) -> None:
+        """The launch still runs; lost pings are no loss."""
+        if isinstance(held.job, LaunchJob) and held.started:
+            message = self._updates.ping(held, held.job)
+            if message.size < MAX_MESSAGE_BYTES:
+                self._outbox.send(self._names.updates, message, final=(PortfireError, ValueError))
+
+    def report(self, held: HeldJob, outcome: Outcome) -> None:
+        """The job has this outcome."""
+        self._outbox.withdraw(_started_key(held))
+        if isinstance(outcome, LaunchEnded):
+            self._launch_ended(held, outcome)
+        elif isinstance(outcome, RawEnded):
+            self._raw_ended(held, outcome)
+        elif isinstance(outcome, Interrupted):
+            self._interrupted(held, outcome)
+        elif isinstance(outcome, ChildDied):
+            self._child_died(held, outcome)
+        else:
+            self._release(held, outcome.reason)
+
+    def deliver_no_more(self, held: HeldJob) -> None:
+        """The job came back too often."""
+        count = held.message.delivery_attempt
+        self._failed(
+            held,
+            f"delivered {count - 1} times without a result: it probably kills its executors (out "
+            "of memory?); look at the executors' logs, then rerun it",
+        )
+
+    def reject(self, message: Received, reason: str) -> None:
+        """The message is no job: say so to everybody who may want to know, and be rid of it."""
+        log.warning("rejected message %s: %s", message.message_id, reason)
+        body = _json_object(message.data)
+        job = str(message.attributes.get("job") or body.get("job") or "")
+        self._events.publish("job.rejected", id=job, reason=reason)
+        if reply_to := message.attributes.get("reply_to"):
+            reply = Reply(job=job, exceptions=[reason])
+            self._send_reply(reply_to, reply, lambda: self._keeper.acknowledge_message(message))
+        elif update := self._updates.rejected(job, body, reason):
+            self._outbox.send(
+                self._names.updates,
+                update,
+                on_sent=lambda: self._keeper.acknowledge_message(message),
+            )
+        else:
+            self._keeper.acknowledge_message(message)
+
+    def _launch_ended(self, held: HeldJob, ended: LaunchEnded) -> None:
+        assert isinstance(held.job, LaunchJob)
+        message = self._updates.finished(held, held.job, ended)
+        if message.size > MAX_MESSAGE_BYTES:
+            ended = fizzled(
+                f"the result of {message.size:,} bytes is over Pub/Sub's limit of "
+                f"{MAX_MESSAGE_BYTES:,}: write large data to files and store their names in the "
+                "FWAction"
+            )
+            message = self._updates.finished(held, held.job, ended)
+        self.event(held, "job.finished", state=ended.state, phase=ended.phase, reason=ended.reason)
+        self._outbox.send(self._names.updates, message, on_sent=lambda: self._settled(held))
+
+    def _raw_ended(self, held: HeldJob, ended: RawEnded) -> None:
+        state = "FAILED" if ended.reason else "COMPLETED"
+        self.event(held, "job.finished", state=state, phase=ended.phase, reason=ended.reason)
+        self._reply(held, ended.reply)
+
+    def _interrupted(self, held: HeldJob, outcome: Interrupted) -> None:
+        if outcome.cause == "cancelled":
+            self.event(held, "job.cancelled", reason=outcome.reason)
+            self._reply(held, Reply(job=held.id, exceptions=[f"cancelled: {outcome.reason}"]))
+        elif outcome.cause == "lease lost":
+            self.event(held, "job.released", reason=outcome.reason)
+            self._keeper.let_go(held.lease)
+            self._jobs.remove(held)
+        else:
+            self._release(held, outcome.reason)
+
+    def _child_died(self, held: HeldJob, outcome: ChildDied) -> None:
+        attempts = held.message.delivery_attempt
+        reason = f"the job's process was lost: it {outcome.how}"
+        # Without a dead-letter policy nobody counts (0): such a job would run for ever.
+        if self._on_child_death == "retry" and 0 < attempts < held.max_attempts:
+            reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
+            log.warning("job %s: %s", held.id, reason)
+            self._released(held, reason)
+            self._keeper.give_back(held.lease)
+            self._jobs.remove(held)
+        else:
+            hint = " (out of memory?)" if "SIGKILL" in outcome.how else ""
+            self._failed(held, f"{reason}{hint}", phase="execution")
+
+    def _failed(self, held: HeldJob, reason: str, phase: str = "job") -> None:
+        """The job ends here, without a result of its own."""
+        log.warning("job %s failed: %s", held.id, reason)
+        if isinstance(held.job, LaunchJob):
+            self._launch_ended(held, fizzled(reason, phase=phase))
+        else:
+            reply = Reply(job=held.id, exceptions=[reason])
+            self._raw_ended(held, RawEnded(reply=reply, phase=phase, reason=reason))
+
+    def _release(self, held: HeldJob, reason: str) -> None:
+        """Give the job back without counting it as an attempt."""
+        # Before the copy: its next executor's updates must come after ours.
+        self._released(held, reason)
+
+        def not_copied(error: Exception) -> None:
+            log.warning("job %s given back by its lease only: %s", held.id, error)
+            self._keeper.give_back(held.lease)
+            self._jobs.remove(held)
+
+        self._outbox.send(
+            self._names.jobs,
+            Outgoing(held.message.data, held.message.attributes),
+            on_sent=lambda: self._settled(held),
+            on_failed=not_copied,
+            final=(PortfireError, ValueError),
+        )
+
+    def _released(self, held: HeldJob, reason: str) -> None:
+        self.event(held, "job.released", reason=reason)
+        if isinstance(held.job, LaunchJob):
+            self._outbox.send(self._names.updates, self._updates.released(held.job, reason))
+
+    def _reply(self, held: HeldJob, reply: Reply) -> None:
+        """Answer a raw job, if its sender wants an answer, and settle it."""
+        reply_to = held.message.attributes.get("reply_to")
+        if isinstance(held.job, LaunchJob) or not reply_to:
+            self._settled(held)
+        else:
+            self._send_reply(reply_to, reply, lambda: self._settled(held))
+
+    def _send_reply(self, reply_to: str, reply: Reply, settle: Any) -> None:
+        message = Outgoing(reply.encode(), {"job": reply.job})
+        if message.size > MAX_MESSAGE_BYTES:
+            text = f"the reply of {message.size:,} bytes is over Pub/Sub's limit: write to files"
+            small = Reply(job=reply.job, exit_status=reply.exit_status, exceptions=[text])
+            message = Outgoing(small.encode(), {"job": reply.job})
+
+        def unanswered(error: Exception) -> None:
+            if isinstance(error, (NotFoundError, UsageError)):
+                log.warning("nobody to answer for job %s: %s", reply.job, error)
+                settle()
+
+        self._outbox.send(
+            reply_to,
+            message,
+            on_sent=settle,
+            on_failed=unanswered,
+            final=(NotFoundError, UsageError),
+        )
+
+    def _settled(self, held: HeldJob) -> None:
+        """The result is safe: the message has done its work."""
+        self._keeper.acknowledge(held.lease)
+        self._jobs.remove(held)
+
+
+def _started_key(held: HeldJob) -> str:
+    return f"{held.id}/{held.attempt}"
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}

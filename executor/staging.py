@@ -1,0 +1,262 @@
+"""Stage in, execute, stage out: the one way of a job's files, for every kind of task.
+
+A job whose storage is a shared directory works there and nothing is moved; any other gets private
+copies. Each phase is announced by events, also when it fails; a failure is raised as a PhaseError.
+A ``>>`` log is stored after a failed execution too.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from executor.capture import Output, log_footer, log_header, write_log
+from executor.command import Ended
+from executor.context import JobContext
+from executor.failures import Phase, PhaseFailedError, one_line, phase_error
+from executor.job_storage import JobStorage
+from executor.tail import tail
+from executor.workspace import Workspace, open_workspace
+from messaging.errors import PortfireError
+from storage_backends.copying import copy_file
+from storage_backends.errors import StorageNotFoundError
+from storage_backends.paths import below, is_tree
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedJob:
+    """What to stage around an execution. All names are checked ones."""
+
+    #: For people: ``CommandTask: wc``.
+    title: str
+    #: For events: the program or image.
+    executable: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    #: None: the job works in the launch directory.
+    storage: JobStorage | None = None
+    #: The launch directory; private directories are made inside it.
+    directory: Path
+    #: Seconds, for logs; whoever executes keeps to it.
+    timeout: float
+    #: Paragraphs for the head of ``>>`` logs.
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executed:
+    """What an execution came to."""
+
+    ended: Ended
+    #: One line, or None for success.
+    error: str | None
+    #: The files that it printed into; ``>`` and ``>>`` take the first.
+    printed: tuple[Path, ...]
+    #: More for `PhaseError.to_dict`.
+    details: dict[str, Any] = field(default_factory=dict)
+    #: More paragraphs for the head of ``>>`` logs.
+    facts: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """What is known of a job: complete after `run_staged` returned, useful after it raised."""
+
+    exit_code: int | None = None
+    #: Seconds of each phase by name (``stage_in``, ``execution``, ``stage_out``).
+    seconds: dict[str, float] = field(default_factory=dict)
+    #: Seconds since the epoch by event name without ``job.``.
+    timestamps: dict[str, float] = field(default_factory=dict)
+    #: What the execution used.
+    metrics: dict[str, Any] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    #: Ends of the printed files.
+    tails: tuple[str, ...] = ()
+
+    def stored_data(self) -> dict[str, Any]:
+        """What FireWorks keeps of a success. JSON."""
+        return {
+            "exit_code": self.exit_code,
+            "metrics": {**self.metrics, **self.seconds},
+            "bytes": {"stage_in": self.bytes_in, "stage_out": self.bytes_out},
+        }
+
+
+Execute = Callable[[Workspace], Executed]
+
+
+def run_staged(job: StagedJob, execute: Execute, context: JobContext, report: Report) -> None:
+    """Run `execute` between staging in and out; fills `report`.
+
+    Raises PhaseError, or JobInterrupted when the job was stopped or its lease is lost: then nothing
+    is stored any more. The private directory is gone afterwards.
+    """
+    shared = job.directory if job.storage is None else job.storage.directory
+    with open_workspace(job.directory, shared) as workspace:
+        run = _Run(job, context, report, workspace)
+        run.stage_in()
+        executed = run.execute(execute)
+        context.confirm_lease()
+        run.stage_out(executed)
+
+
+class _Run:
+    """One pass of `run_staged`."""
+
+    def __init__(
+        self, job: StagedJob, context: JobContext, report: Report, workspace: Workspace
+    ) -> None:
+        self.job = job
+        self.context = context
+        self.report = report
+        self.workspace = workspace
+
+    def stage_in(self) -> None:
+        with self._phase("stage-in", announced=self._moves) as fields:
+            self.workspace.files.mkdir(parents=True, exist_ok=True)
+            for name in self.job.inputs:
+                self.report.bytes_in += self._fetch(name)
+            for output in self.job.outputs:
+                self._make_room(output.name)
+            fields["bytes"] = self.report.bytes_in
+
+    def execute(self, execute: Execute) -> Executed:
+        with self._phase("execution", announced=True) as fields:
+            fields["executable"] = self.job.executable
+            executed = execute(self.workspace)
+            code = executed.ended.exit_code
+            self.report.exit_code = code
+            self.report.metrics = executed.ended.metrics
+            self.report.tails = tuple(tail(path) for path in executed.printed)
+            fields.update(metrics=self.report.metrics, exit_code=code, exit_status=code)
+            if executed.error:
+                self._store_logs_of_failure(executed)
+                raise PhaseFailedError("execution", executed.error, self._details(executed))
+        return executed
+
+    def stage_out(self, executed: Executed) -> None:
+        with self._phase("stage-out", announced=self._moves) as fields:
+            self._require_outputs()
+            for output in self.job.outputs:
+                self.report.bytes_out += self._store(output, executed)
+            fields["bytes"] = self.report.bytes_out
+
+    @property
+    def _moves(self) -> bool:
+        return self.workspace.private and bool(self.job.inputs or self.job.outputs)
+
+    def _fetch(self, name: str) -> int:
+        target = self.workspace.files / name
+        if self.workspace.private:
+            assert self.job.storage is not None  # a job without storage works in a shared place
+            place = self.job.storage.prefix + name
+            return self.job.storage.backend.fetch(place, target).bytes
+        if not _is_there(target, name):
+            kind = "tree" if is_tree(name) else "file"
+            raise StorageNotFoundError(
+                f"input {kind} {name!r} is not in {self.workspace.files}, or is empty"
+            )
+        return 0
+
+    def _make_room(self, name: str) -> None:
+        place = below(self.workspace.files, name, "output")
+        (place if is_tree(name) else place.parent).mkdir(parents=True, exist_ok=True)
+
+    def _require_outputs(self) -> None:
+        files = self.workspace.files
+        missing = [
+            repr(output.name)
+            for output in self.job.outputs
+            if not output.capture and not _is_there(files / output.name, output.name)
+        ]
+        if missing:
+            raise PhaseFailedError(
+                "stage-out",
+                f"{self.job.executable} did not write its output {', '.join(missing[:3])}: "
+                f"looked in {'its working directory' if self.workspace.private else files}",
+            )
+
+    def _store(self, output: Output, executed: Executed) -> int:
+        files, ours = self.workspace.files, self.workspace.ours
+        source, within = files / output.name, files
+        if output.capture:
+            source, within = self._captured(output, executed), ours
+        if self.workspace.private:
+            assert self.job.storage is not None
+            place = self.job.storage.prefix + output.name
+            return self.job.storage.backend.store(source, place, within=within).bytes
+        if output.capture:
+            copy_file(source, below(files, output.name, "output"), within=within)
+        return 0
+
+    def _captured(self, output: Output, executed: Executed) -> Path:
+        printed = executed.printed[0]
+        if output.capture == ">":
+            return printed
+        job, seconds = self.job, executed.ended.metrics.get("seconds", 0.0)
+        log = self.workspace.ours / "log"
+        header = log_header(job.title, job.facts + executed.facts)
+        write_log(log, printed, header, log_footer(job.title, seconds, job.timeout, executed.error))
+        return log
+
+    def _store_logs_of_failure(self, executed: Executed) -> None:
+        logs = [output for output in self.job.outputs if output.capture == ">>"]
+        if logs:
+            self.context.confirm_lease()
+        for output in logs:
+            try:
+                self.report.bytes_out += self._store(output, executed)
+            except (PortfireError, OSError) as exc:
+                # The program's own failure is the one to report.
+                logger.warning("could not store log %s: %s", output.name, one_line(exc))
+
+    def _details(self, executed: Executed) -> dict[str, Any]:
+        ended = executed.ended
+        return {
+            "exit_code": ended.exit_code,
+            "signal": ended.signal_name,
+            "timed_out": ended.timed_out,
+            "metrics": {**ended.metrics, **self.report.seconds},
+            "output": "\n".join(filter(None, self.report.tails)),
+            **executed.details,
+        }
+
+    @contextmanager
+    def _phase(self, phase: Phase, *, announced: bool) -> Iterator[dict[str, Any]]:
+        """Time a phase and announce both ends of it; turns what goes wrong into a PhaseError."""
+        fields: dict[str, Any] = {}
+        started = time.monotonic()
+        self._note(f"{phase}.started", announced, {})
+        try:
+            yield fields
+        except (PortfireError, OSError) as exc:
+            error = phase_error(phase, exc)
+            fields["error"] = error.reason
+            raise error from exc
+        except BaseException as exc:
+            fields["error"] = one_line(exc)
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self.report.seconds[phase.replace("-", "_")] = seconds
+            self._note(f"{phase}.finished", announced, {"time": seconds, **fields})
+
+    def _note(self, event: str, announced: bool, fields: dict[str, Any]) -> None:
+        self.report.timestamps[event] = time.time()
+        if announced:
+            self.context.emit(f"job.{event}", **fields)
+
+
+def _is_there(path: Path, name: str) -> bool:
+    """Whether a file is there, or a tree that holds something."""
+    if not is_tree(name):
+        return path.is_file()
+    return path.is_dir() and any(path.iterdir())

@@ -1,0 +1,28 @@
+"""Reading a Firetask's parameters: of the right shape, or an error that names the parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from messaging.errors import JobError
+
+
+def listed(task: Mapping[str, Any], parameter: str) -> list[Any]:
+    """A list parameter, empty if absent. Raises JobError for anything but a list."""
+    value = task.get(parameter)
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise JobError(f"{parameter} is {value!r}: expected a list")
+    return list(value)
+
+
+def mapping(task: Mapping[str, Any], parameter: str) -> dict[str, Any]:
+    """A dictionary parameter, empty if absent. Raises JobError for anything else."""
+    value = task.get(parameter)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise JobError(f"{parameter} is {value!r}: expected names and values")
+    return dict(value)

@@ -1,0 +1,103 @@
+"""Writes the updates that an executor sends to the dispatcher."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from executor.held_job import HeldJob
+from executor.outcome import LaunchEnded, failure
+from messaging.pubsub import Outgoing
+from messaging.wire import Finished, LaunchJob, Ping, Released, Started, Update
+
+
+class UpdateWriter:
+    """Makes messages for the updates topic, in the name of one executor. Pure; thread-safe."""
+
+    def __init__(self, executor: str) -> None:
+        self._executor = executor
+        self._host, self._ip = host_and_ip()
+
+    def started(self, held: HeldJob, job: LaunchJob) -> Outgoing:
+        """The launch runs."""
+        return self._message(
+            Started(
+                **self._who(job),
+                timestamp=held.started,
+                host=self._host,
+                ip=self._ip,
+                launch_dir=held.directory,
+            )
+        )
+
+    def ping(self, held: HeldJob, job: LaunchJob) -> Outgoing:
+        """The launch still runs."""
+        return self._message(
+            Ping(
+                **self._who(job),
+                checkpoint=held.checkpoint,
+                trackers=held.trackers,
+                launch_dir=held.launch_dir,
+            )
+        )
+
+    def finished(self, held: HeldJob, job: LaunchJob, ended: LaunchEnded) -> Outgoing:
+        """The launch ended; what it said while it ran fills what its end leaves open."""
+        return self._message(
+            Finished(
+                **self._who(job),
+                state=ended.state,
+                action=ended.action,
+                started=held.started or held.message.publish_time,
+                host=self._host,
+                ip=self._ip,
+                launch_dir=ended.launch_dir or held.launch_dir,
+                checkpoint=ended.checkpoint or held.checkpoint,
+                trackers=ended.trackers or held.trackers,
+            )
+        )
+
+    def released(self, job: LaunchJob, reason: str) -> Outgoing:
+        """The job was given back."""
+        return self._message(Released(**self._who(job), reason=reason))
+
+    def rejected(self, job: str, body: dict[str, Any], reason: str) -> Outgoing | None:
+        """The end of a launch whose message cannot be read, if it says at least which it is."""
+        launch_id, attempt = body.get("launch_id"), body.get("attempt")
+        if type(launch_id) is not int or type(attempt) is not int:
+            return None
+        return self._message(
+            Finished(
+                job=job,
+                attempt=attempt,
+                launch_id=launch_id,
+                executor=self._executor,
+                state="FIZZLED",
+                action=failure(reason),
+                started=0.0,
+                host=self._host,
+                ip=self._ip,
+                launch_dir="",
+            )
+        )
+
+    def _who(self, job: LaunchJob) -> dict[str, Any]:
+        return {
+            "job": job.job,
+            "attempt": job.attempt,
+            "launch_id": job.launch_id,
+            "executor": self._executor,
+        }
+
+    def _message(self, update: Update) -> Outgoing:
+        attributes = {"type": update.update, "job": update.job, "executor": self._executor}
+        return Outgoing(update.encode(), attributes)
+
+
+def host_and_ip() -> tuple[str, str]:
+    """This machine, as FireWorks' ``get_my_host`` and ``get_my_ip`` name it (without FireWorks)."""
+    host = socket.gethostname()
+    try:
+        return host, socket.gethostbyname(host)
+    except OSError:
+        return host, "127.0.0.1"

@@ -1,0 +1,65 @@
+"""The directories of one job: private where files are staged, removed in every ending."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where an execution finds its files."""
+
+    #: Inputs lie here, outputs are looked for here.
+    files: Path
+    #: For what belongs to us, not to the job: what the program printed.
+    ours: Path
+    #: Whether `files` is private to this job, and its files are copies.
+    private: bool
+
+    @property
+    def stdout(self) -> Path:
+        """Where standard output goes unless the job names a file."""
+        return self.ours / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        """Where standard error goes unless the job names a file."""
+        return self.ours / "stderr"
+
+
+@contextmanager
+def open_workspace(directory: Path, shared: Path | None) -> Iterator[Workspace]:
+    """A workspace inside `directory`; with `shared`, the job's files are there instead."""
+    # Resolved, because Docker and `is_relative_to` want to see through symlinks above us.
+    top = Path(tempfile.mkdtemp(prefix=".portfire-", dir=directory)).resolve()
+    try:
+        files, ours = shared or top / "files", top / "ours"
+        ours.mkdir()
+        if shared is None:
+            files.mkdir()
+        yield Workspace(files, ours, private=shared is None)
+    finally:
+        remove_tree(top)
+
+
+def remove_tree(top: Path) -> None:
+    """Remove a directory, also one in which a program took away permissions. Never raises."""
+    shutil.rmtree(top, ignore_errors=True)
+    if not top.exists():
+        return
+    for directory, _, _ in os.walk(top):
+        with contextlib.suppress(OSError):
+            Path(directory).chmod(0o700)
+    shutil.rmtree(top, ignore_errors=True)
+    if top.exists():
+        logger.warning("could not remove the job's directory %s: remove it by hand", top)

@@ -1,0 +1,60 @@
+"""Talking with one child process, as its slot does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from executor.nursery import ChildHandle
+from executor.outcome import LaunchEnded
+from executor.records import (
+    Done,
+    LeaseAnswer,
+    LeaseQuestion,
+    RunLaunch,
+    TaskEvent,
+    Upward,
+)
+from messaging.wire import LaunchJob
+
+
+class Conversation:
+    """Runs launches in a child, answering for the executor."""
+
+    def __init__(self, child: ChildHandle, tmp_path: Path) -> None:
+        self.child = child
+        self.records: list[Upward] = []
+        self.holds_lease = True
+        self._tmp_path = tmp_path
+        self._count = 0
+
+    def start(self, job: LaunchJob) -> Path:
+        """Send the launch; its directory."""
+        self._count += 1
+        directory = self._tmp_path / f"launch-{self._count}"
+        directory.mkdir()
+        self.records = []
+        self.child.send(RunLaunch(job, str(directory)))
+        return directory
+
+    def end(self) -> Done | None:
+        """Wait for the end; None when the child died."""
+        while (record := self.child.receive()) is not None:
+            self.records.append(record)
+            if isinstance(record, LeaseQuestion):
+                self.child.send(LeaseAnswer(record.number, self.holds_lease))
+            if isinstance(record, Done):
+                return record
+        return None
+
+    def run(self, job: LaunchJob) -> LaunchEnded:
+        """Run the launch to its end."""
+        self.directory = self.start(job)
+        done = self.end()
+        assert done is not None
+        assert isinstance(done.outcome, LaunchEnded)
+        return done.outcome
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """The events of the last launch."""
+        return [(r.type, r.fields) for r in self.records if isinstance(r, TaskEvent)]

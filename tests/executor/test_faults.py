@@ -1,0 +1,276 @@
+"""What may go wrong with a running job, and how executors stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from executor.daemon import Executor
+from messaging.wire import LaunchJob, decode_job
+from tests.executor import workflows
+from tests.executor.installation import Installation
+from tests.executor.workflows import launch, py_task
+from tests.waiting import wait_until
+
+Start = Callable[..., Executor]
+
+
+def test_a_job_whose_process_was_killed_runs_again_and_the_slot_lives_on(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    start_executor()
+    task = py_task(workflows.die_once, str(tmp_path / "mark"), stored_data_varname="it")
+    installation.submit(launch(1, task))
+    released = installation.update("released")
+    assert "killed by SIGKILL" in released.reason
+    assert "delivery 1 of 5" in released.reason
+    installation.submit(launch(2, py_task("time.sleep", 0)))
+    finished = {update.launch_id: update for update in installation.finished(2)}
+    assert finished[1].action["stored_data"] == {"it": "survived"}
+    assert finished[2].state == "COMPLETED"
+    assert "killed by SIGKILL" in installation.event("job.released")["reason"]
+
+
+@pytest.mark.parametrize("settings", [{"on_child_death": "fizzle"}, {}])
+def test_a_job_that_kills_its_process_fizzles_at_once_or_at_its_last_attempt(
+    installation: Installation, start_executor: Start, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    start_executor(**settings)
+    attempts = 5 if settings else 1
+    task = py_task(workflows.die_once, str(tmp_path / "mark"), int(signal.SIGSEGV))
+    installation.submit(launch(1, task, max_attempts=attempts))
+    [finished] = installation.finished()
+    assert finished.state == "FIZZLED"
+    assert "killed by SIGSEGV" in finished.action["stored_data"]["_message"]
+    assert installation.event("job.finished")["phase"] == "execution"
+
+
+def test_a_job_that_signals_its_own_process_does_not_run_for_ever(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    start_executor()
+    notes = tmp_path / "notes"
+    task = py_task(workflows.signal_own_group, str(notes))
+    installation.submit(launch(1, task, max_attempts=2))
+    [finished] = installation.finished()
+    assert "a SIGTERM that its executor did not send" in finished.action["stored_data"]["_message"]
+    assert notes.read_text() == "ran\nran\n"
+
+
+@pytest.mark.parametrize("function", [workflows.wait_for_file, workflows.stubborn])
+def test_a_cancelled_job_is_stopped_and_its_slot_is_free(
+    installation: Installation, start_executor: Start, tmp_path: Path, function: Any
+) -> None:
+    executor = start_executor()
+    running = tmp_path / "running"
+    arguments = ["/nonexistent", str(running)][-function.__code__.co_argcount :]
+    job = launch(1, py_task(function, *arguments), attempt=2)
+    installation.submit(job)
+    wait_until(running.exists, what="the job")
+    installation.cancel(job.model_copy(update={"attempt": 1}), "an older attempt")
+    installation.cancel(job, "defused")
+    assert installation.event("job.cancelled")["reason"] == "defused"
+    installation.submit(launch(2, py_task("time.sleep", 0)))
+    assert [finished.launch_id for finished in installation.finished()] == [2]
+    executor.stop()
+    assert installation.waiting_jobs() == []
+
+
+def test_a_cancelled_job_leaves_no_program_behind(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    start_executor()
+    pid_file = tmp_path / "pid"
+    job = launch(1, py_task(workflows.leave_program_behind, str(pid_file)))
+    installation.submit(job)
+    pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text(), what="program"))
+    installation.cancel(job)
+    installation.event("job.cancelled")
+    wait_until(lambda: not _runs(pid), what="the program's end")
+
+
+def test_a_soft_stop_lets_running_jobs_finish(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    executor = start_executor(grace_seconds=60.0)
+    running, go = tmp_path / "running", tmp_path / "go"
+    installation.submit(launch(1, py_task(workflows.wait_for_file, str(go), str(running))))
+    wait_until(running.exists, what="the job")
+    stopping = threading.Thread(target=executor.stop)
+    stopping.start()
+    installation.event("executor.draining")
+    installation.submit(launch(2, py_task("time.sleep", 0)))
+    go.touch()
+    stopping.join(20)
+    installation.event("executor.stopped")
+    assert [finished.launch_id for finished in installation.finished()] == [1]
+    [left] = installation.waiting_jobs()
+    assert _launch_id(left.data) == 2
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_past_the_grace_a_running_job_is_given_back_uncounted(
+    installation: Installation, start_executor: Start, tmp_path: Path, now: bool
+) -> None:
+    executor = start_executor(grace_seconds=60.0 if now else 0.0)
+    running = tmp_path / "running"
+    job = launch(1, py_task(workflows.wait_for_file, str(tmp_path / "go"), str(running)))
+    installation.submit(job)
+    wait_until(running.exists, what="the job")
+    executor.request_stop("preempted", now=now)
+    executor.stop()
+    assert installation.update("released").launch_id == 1
+    # At once, and not counted: the lease has not run out, and no attempt was lost.
+    [message] = installation.waiting_jobs(timeout=5.0)
+    assert decode_job(message.data) == job
+    assert message.delivery_attempt == 1
+    installation.event("executor.stopped")
+    told = [event["type"] for event in installation.events if "execution" not in event["type"]]
+    assert told[-3:] == ["executor.draining", "job.released", "executor.stopped"]
+    assert installation.seen("executor.draining")[0]["reason"] == "preempted"
+    assert installation.seen("job.finished") == []
+    assert installation.waiting_jobs() == []
+
+
+def test_a_stubborn_job_is_killed_and_given_back(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    executor = start_executor(grace_seconds=0.0)
+    running = tmp_path / "running"
+    installation.submit(launch(1, py_task(workflows.stubborn, str(running))))
+    wait_until(running.exists, what="the job")
+    executor.stop()
+    [message] = installation.waiting_jobs(timeout=5.0)
+    assert message.delivery_attempt == 1
+
+
+def test_a_job_that_cannot_be_published_again_is_given_back_by_its_lease(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    executor = start_executor(grace_seconds=0.0)
+    running = tmp_path / "running"
+    job = launch(1, py_task(workflows.wait_for_file, str(tmp_path / "go"), str(running)))
+    installation.submit(job)
+    installation.update("started")
+    wait_until(running.exists, what="the job")
+    installation.event("job.execution.started")
+    # The events publisher uses up some of these.
+    installation.broker.fail_next("Publish", grpc.StatusCode.UNAVAILABLE, times=8)
+    executor.stop()
+    [message] = installation.waiting_jobs(timeout=5.0)
+    assert message.delivery_attempt == 2
+
+
+def test_a_job_whose_lease_is_lost_stores_nothing_and_reports_nothing(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    executor = start_executor()
+    running, go, output = (tmp_path / name for name in ("running", "go", "output"))
+    files = [str(path) for path in (running, go, output)]
+    installation.submit(launch(1, py_task(workflows.store_if_allowed, *files)))
+    wait_until(running.exists, what="the job")
+    installation.broker.fail_next("ModifyAckDeadline", grpc.StatusCode.UNAVAILABLE, times=10_000)
+    # Ten seconds: the shortest lease that there is.
+    released = installation.event("job.released", timeout=30)
+    assert released["reason"] == "lease lost"
+    go.touch()
+    wait_until(lambda: executor.running_jobs == 0, what="the end of the job")
+    executor.stop()
+    installation.read()
+    assert not output.exists()
+    assert [update.update for update in installation.updates] == ["started"]
+
+
+def test_a_killed_executor_costs_its_lease_and_no_job(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    victim = _executor_process(installation)
+    try:
+        running, go = tmp_path / "running", tmp_path / "go"
+        job = launch(1, py_task(workflows.wait_for_file, str(go), str(running)))
+        installation.submit(job)
+        wait_until(running.exists, what="the job")
+    finally:
+        victim.kill()
+        victim.wait()
+    go.touch()
+    executor = start_executor()
+    [finished] = installation.finished(timeout=40)
+    assert finished.executor == executor.id
+    assert finished.state == "COMPLETED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_command_softly_and_a_second_one_at_once(
+    installation: Installation, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = _executor_process(installation, grace_seconds=600.0)
+    try:
+        running = tmp_path / "running"
+        job = launch(1, py_task(workflows.wait_for_file, str(tmp_path / "go"), str(running)))
+        installation.submit(job)
+        wait_until(running.exists, what="the job")
+        process.send_signal(number)
+        installation.event("executor.draining")
+        assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 20
+    finally:
+        process.kill()
+        process.wait()
+    installation.event("executor.stopped")
+    [message] = installation.waiting_jobs(timeout=5.0)
+    assert message.delivery_attempt == 1
+
+
+def test_starting_and_stopping_many_times_leaves_no_process_behind(
+    installation: Installation,
+) -> None:
+    for number in range(5):
+        with Executor(installation.settings(threads=3)):
+            installation.submit(launch(number, py_task("os.getpid", stored_data_varname="pid")))
+            installation.finished(number + 1)
+    pids = [update.action["stored_data"]["pid"] for update in installation.finished(5)]
+    wait_until(lambda: not any(_runs(pid) for pid in pids), what="the end of all children")
+
+
+def _executor_process(installation: Installation, **settings: Any) -> subprocess.Popen[bytes]:
+    """An executor in a process of its own, as the command runs it."""
+    script = """
+import json, sys
+from executor.daemon import Executor
+from executor.settings import ExecutorSettings
+from commands.signals import on_stop
+executor = Executor(ExecutorSettings(**json.loads(sys.argv[1])))
+with on_stop(executor.request_stop, lambda: executor.request_stop(now=True)):
+    executor.run()
+"""
+    values = installation.settings(**settings).model_dump_json()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", script, values], env=environ)
+
+
+def _launch_id(data: bytes) -> int:
+    job = decode_job(data)
+    assert isinstance(job, LaunchJob)
+    return job.launch_id
+
+
+def _runs(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,311 @@
+"""CommandTask as Fireworks use it: staging, events, results, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fireworks import Firework, FWAction
+from fireworks.utilities.fw_serializers import load_object
+
+from executor.command_task import CommandTask
+from executor.context import use_context
+from executor.failures import PhaseError, PhaseFailedError, PhaseOutageError
+from executor.task_names import register_task_names
+from messaging.errors import JobError, JobInterrupted, ServiceError
+from storage_backends import StorageBackend, open_backend
+from storage_backends.errors import StorageTransientError
+from tests.storage_backends.stores import FaultyBackend
+from tests.tasks.conftest import RecordingContext
+
+ALL_PHASES = [
+    "stage-in.started",
+    "stage-in.finished",
+    "execution.started",
+    "execution.finished",
+    "stage-out.started",
+    "stage-out.finished",
+]
+
+
+def run(command: object, **parameters: Any) -> FWAction:
+    return CommandTask(command=command, **parameters).run_task({})
+
+
+def failure(command: object, **parameters: Any) -> PhaseError:
+    with pytest.raises(PhaseError) as caught:
+        run(command, **parameters)
+    assert "\n" not in str(caught.value)
+    json.dumps(caught.value.to_dict())
+    return caught.value
+
+
+def test_inputs_come_and_outputs_go(context: RecordingContext, store: Path) -> None:
+    (store / "texts").mkdir()
+    (store / "texts/a.txt").write_text("one two\n")
+    action = run(
+        "wc -w < texts/a.txt > counts/a; mkdir -p tree/empty; echo x > tree/x",
+        inputs=["texts/a.txt"],
+        outputs=["counts/a", "tree/"],
+    )
+    assert (store / "counts/a").read_text().strip() == "2"
+    assert (store / "tree/x").read_text() == "x\n"
+    assert (store / "tree/empty").is_dir()
+    assert action.stored_data["exit_code"] == 0
+    assert action.stored_data["bytes"] == {"stage_in": 8, "stage_out": 4}
+    assert context.types == ALL_PHASES
+    assert context.asked == 1
+
+
+def test_events_say_time_bytes_and_what_ran(context: RecordingContext, store: Path) -> None:
+    (store / "a").write_text("1234")
+    run(["cp", "a", "b"], inputs=["a"], outputs=["b"])
+    for stage in ("stage-in.finished", "stage-out.finished"):
+        assert context.fields(stage)["bytes"] == 4
+        assert context.fields(stage)["time"] >= 0
+    execution = context.fields("execution.finished")
+    assert execution["executable"] == "cp"
+    assert execution["exit_code"] == execution["exit_status"] == 0
+    assert execution["metrics"]["seconds"] >= 0
+    assert execution["metrics"]["cpu_seconds"] >= 0
+
+
+def test_the_private_directory_is_gone_afterwards(
+    context: RecordingContext, store: Path, launch_directory: Path
+) -> None:
+    (store / "a").write_text("1")
+    run("pwd > b; mkdir locked; touch locked/x; chmod 0 locked", inputs=["a"], outputs=["b"])
+    ran_in = Path((store / "b").read_text().strip())
+    assert ran_in.is_relative_to(launch_directory)
+    assert list(launch_directory.iterdir()) == []
+    failure("exit 1", inputs=["a"])
+    assert list(launch_directory.iterdir()) == []
+    assert context.asked == 1
+
+
+def test_without_files_it_runs_in_the_launch_directory(
+    context: RecordingContext, launch_directory: Path
+) -> None:
+    run(["/bin/sh", "-c", "echo made > here"])
+    assert [path.name for path in launch_directory.iterdir()] == ["here"]
+    assert context.types == ["execution.started", "execution.finished"]
+
+
+def test_local_storage_is_worked_in_directly(context: RecordingContext, store: Path) -> None:
+    context.storage = "local"
+    (store / "run").mkdir()
+    (store / "run/a").write_text("1")
+    run("pwd > b; cat a >> b", inputs=["a"], outputs=["b", ">log"], storage_prefix="run")
+    assert (store / "run/b").read_text() == f"{store}/run\n1"
+    assert (store / "run/log").read_text() == ""
+    assert context.types == ["execution.started", "execution.finished"]
+    error = failure("true", inputs=["missing"])
+    assert error.phase == "stage-in"
+    assert "'missing'" in error.reason
+    assert "'b2'" in failure("true", outputs=["b2"]).reason
+
+
+def test_plain_rlaunch_needs_no_executor(launch_directory: Path) -> None:
+    (launch_directory / "a").write_text("1\n")
+    action = run("cat a a > b", inputs=["a"], outputs=["b"])
+    assert (launch_directory / "b").read_text() == "1\n1\n"
+    assert action.stored_data["exit_code"] == 0
+
+
+def test_env_stdin_stdout_and_stderr(context: RecordingContext, store: Path) -> None:
+    (store / "words").write_text("b\na\n")
+    run(
+        "sort; echo $GREETING $NUMBER >&2",
+        env={"GREETING": "hello", "NUMBER": 7},
+        inputs=["words"],
+        stdin="words",
+        stdout="out/sorted",
+        stderr="errors",
+        outputs=["out/sorted", "errors"],
+    )
+    assert (store / "out/sorted").read_text() == "a\nb\n"
+    assert (store / "errors").read_text() == "hello 7\n"
+    assert context.types == ALL_PHASES
+
+
+def test_captured_output_is_stored_on_success_only(context: RecordingContext, store: Path) -> None:
+    run("echo out; echo err >&2", outputs=[">seen.txt"])
+    assert (store / "seen.txt").read_text() == "out\nerr\n"
+    failure("echo out; exit 1", outputs=["> not.txt"])
+    assert not (store / "not.txt").exists()
+    assert context.asked == 1
+
+
+def test_a_log_is_stored_also_when_the_task_fails(context: RecordingContext, store: Path) -> None:
+    error = failure("echo said; exit 9", outputs=[">>logs/task.log", "result"])
+    assert error.phase == "execution"
+    (log,) = (store / "logs").iterdir()
+    assert log.name.endswith("_task.log")
+    text = log.read_text()
+    assert text.index("CommandTask") < text.index("said\n") < text.index("FAILED")
+    assert "exit code 9" in text
+    assert context.types[-1] == "execution.finished"
+    assert not (store / "result").exists()
+
+
+def test_a_log_that_cannot_be_stored_does_not_hide_the_failure(
+    context: RecordingContext, store: Path
+) -> None:
+    (store / "logs").write_text("a file where the directory should be")
+    error = failure("exit 9", outputs=[">>logs/task.log"])
+    assert "exit code 9" in error.reason
+    assert context.types[-1] == "execution.finished"
+
+
+def test_an_input_that_does_not_exist_is_named(context: RecordingContext) -> None:
+    error = failure("true", inputs=["no/such"])
+    assert isinstance(error, JobError)
+    assert error.phase == "stage-in"
+    assert "'no/such'" in error.reason
+    assert context.types == ["stage-in.started", "stage-in.finished"]
+    assert context.fields("stage-in.finished")["error"] == error.reason
+
+
+def test_an_output_that_was_not_written_is_named(context: RecordingContext, store: Path) -> None:
+    error = failure("echo 1 > good", outputs=["good", "forgotten", "tree/"])
+    assert error.phase == "stage-out"
+    assert "'forgotten', 'tree/'" in error.reason
+    assert list(store.iterdir()) == []
+    assert context.fields("stage-out.finished")["error"] == error.reason
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", "a/../../b", "a\0b", 7])
+def test_a_name_that_leads_elsewhere_is_refused(context: RecordingContext, name: object) -> None:
+    for error in (failure("true", inputs=[name]), failure("true", outputs=[name])):
+        assert isinstance(error, PhaseFailedError)
+        assert error.phase == "stage-in"
+    assert context.events == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"inputs": ["a", "a"]}, "twice"),
+        ({"inputs": "a"}, "expected a list"),
+        ({"env": {"a=b": "c"}}, "env"),
+        ({"env": ["a"]}, "env"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "1h"}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"outputs": [">tree/"]}, "expected a file"),
+        ({"outputs": [">a", "a"]}, "twice"),
+        ({"outputs": [">a"], "stdout": "b"}, "stdout"),
+        ({"stdin": "../x"}, "stdin"),
+        ({"stdout": "/etc/x"}, "stdout"),
+        ({"storage": "gcs", "inputs": ["a"]}, "unknown storage backend 'gcs'"),
+        ({"storage_prefix": "gs://bucket/x"}, "unknown storage backend 'gs'"),
+        ({"storage_prefix": "../up"}, "storage prefix"),
+        ({"storage": 5}, "storage"),
+        ({"options": "workdir"}, "options"),
+        ({"workdir": "relative"}, "workdir"),
+        ({"workdir": "/no/such/directory"}, "/no/such/directory"),
+    ],
+)
+def test_a_wrong_parameter_is_named(
+    context: RecordingContext, parameters: dict[str, Any], said: str
+) -> None:
+    error = failure("true", **parameters)
+    assert said in error.reason
+    assert isinstance(error, JobError)
+    assert context.events == []
+
+
+@pytest.mark.parametrize("command", ["", "  ", [], [""], None, {"a": 1}, [["a"]], ["a\0"]])
+def test_a_command_that_is_none_is_refused(context: RecordingContext, command: object) -> None:
+    assert "command" in failure(command).reason
+    assert context.events == []
+
+
+def test_a_symlink_to_outside_is_not_uploaded(context: RecordingContext, store: Path) -> None:
+    error = failure("ln -s /etc/passwd out", outputs=["out"])
+    assert error.phase == "stage-out"
+    assert "symbolic link" in error.reason
+    error = failure("mkdir tree; ln -s /etc tree/out", outputs=["tree/"])
+    assert "symbolic link" in error.reason
+    assert not [path for path in store.rglob("*") if path.is_file()]
+    assert context.asked == 2
+
+
+def test_without_its_lease_an_attempt_stores_nothing(
+    context: RecordingContext, store: Path, launch_directory: Path
+) -> None:
+    context.lease_is_lost = True
+    with pytest.raises(JobInterrupted):
+        run("echo 1 > out", outputs=["out", ">>log"])
+    with pytest.raises(JobInterrupted):
+        run("exit 1", outputs=["out", ">>log"])
+    assert list(store.iterdir()) == []
+    assert list(launch_directory.iterdir()) == []
+    assert "stage-out.started" not in context.types
+
+
+def test_a_store_that_is_away_is_infrastructure(
+    context: RecordingContext, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "a").write_text("1")
+
+    def fault(call: str, name: str) -> None:
+        if call == "store":
+            raise StorageTransientError(f"{name}: the server is away")
+
+    def faulty(name: str, options: dict[str, Any]) -> StorageBackend:
+        return FaultyBackend(open_backend(name, options), fault)
+
+    monkeypatch.setattr("executor.job_storage.open_backend", faulty)
+    error = failure("cp a b", inputs=["a"], outputs=["b"])
+    assert isinstance(error, PhaseOutageError)
+    assert isinstance(error, ServiceError)
+    assert error.phase == "stage-out"
+    assert error.to_dict()["retry"] is True
+    assert context.fields("stage-out.finished")["error"] == "b: the server is away"
+
+
+def test_failure_details_have_what_a_program_wants(context: RecordingContext) -> None:
+    details = failure("seq 300; echo oops >&2; exit 3").to_dict()
+    assert details["phase"] == "execution"
+    assert details["exit_code"] == 3
+    assert details["signal"] is None
+    assert details["timed_out"] is False
+    assert details["retry"] is False
+    assert "201\n" in details["output"]
+    assert "\n200\n" not in details["output"]
+    assert "oops" in details["output"]
+    assert context.fields("execution.finished")["exit_code"] == 3
+    assert "exit code 3" in context.fields("execution.finished")["error"]
+
+
+def test_the_executors_default_timeout_holds(context: RecordingContext) -> None:
+    context.default_timeout = 0.3
+    assert "timed out after 0.3 s" in failure(["sleep", "60"]).reason
+
+
+def test_it_travels_through_fireworks_by_its_full_and_its_short_name() -> None:
+    firework = Firework([CommandTask(command=["true"])])
+    again = Firework.from_dict(json.loads(json.dumps(firework.to_dict())))
+    assert type(again.tasks[0]) is CommandTask
+    register_task_names()
+    assert type(load_object({"_fw_name": "CommandTask", "command": "true"})) is CommandTask
+
+
+def test_contexts_end_with_their_block(context: RecordingContext) -> None:
+    inner = RecordingContext(storage="local")
+    with use_context(inner):
+        run("true")
+    run("true")
+    assert len(inner.events) == len(context.events) == 2
+
+
+def test_a_job_cannot_see_another_programs_mark(context: RecordingContext, store: Path) -> None:
+    run("echo $PORTFIRE_PROGRAM", outputs=[">one"])
+    run("echo $PORTFIRE_PROGRAM", outputs=[">two"])
+    assert (store / "one").read_text() != (store / "two").read_text()
+    assert "PORTFIRE_PROGRAM" not in os.environ
+    assert context.asked == 2
