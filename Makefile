@@ -10,9 +10,6 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 3
 # Arguments for pytest, e.g. make test TESTS='tests/test_wire.py -k version'
 TESTS ?=
-SOURCES := portfire.py messaging events storage_backends executor dispatcher tests benchmarks examples
-# A directory or module that is not there (yet) is no mistake of the person who calls make.
-PRESENT = $(wildcard $(SOURCES))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench clean
@@ -36,7 +33,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-dev
-	$(BIN)/mypy $(PRESENT)
+	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev $(VENV)/.services
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,86 @@
+"""`portfire demo`: the word count example on this machine, with nothing but pip."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from commands.launchpads import EMBEDDED_FILE, Source, open_files
+from messaging.errors import UsageError
+
+_FOLDER = Path(".portfire") / "demo"
+_SHOWN_WORDS = 10
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="run the word count example on this machine",
+        description="Run examples/wordcount: split texts, count the words of each part, merge. "
+        "Uses the embedded broker and LaunchPad, an executor with two threads, and the nfs storage "
+        "backend; tasks run in Docker containers where an engine answers.",
+    )
+    parser.add_argument("--parts", type=int, default=4, metavar="N", help="parts to count (4)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the example; 1 when a job failed."""
+    from rich.console import Console
+
+    from commands.local_run import run_launchpad
+    from commands.summary import job_table, print_summary
+    from executor.settings import ExecutorSettings
+
+    _check_example()
+    console = Console(soft_wrap=True, highlight=False)
+    folder = _FOLDER.resolve()
+    settings = ExecutorSettings(threads=2, storage="nfs", workdir=Path(".portfire") / "work")
+
+    def open_source() -> Source:
+        source = open_files(None, None, EMBEDDED_FILE)
+        source.launchpad.m_logger.setLevel("WARNING")
+        _add_workflow(source, folder, args.parts, console)
+        return source
+
+    result, records = run_launchpad(open_source, settings)
+    console.print(job_table(records))
+    console.print()
+    print_summary(console, result, records)
+    if result.counts.fizzled or not result.counts.completed:
+        return 1
+    _print_answer(console, folder)
+    return 0
+
+
+def _check_example() -> None:
+    try:
+        import examples.wordcount  # noqa: F401 - only to see whether it is there
+    except ImportError as exc:
+        raise UsageError(
+            "the demo's files are not here: run it in a checkout of Portfire (make demo)"
+        ) from exc
+
+
+def _add_workflow(source: Source, folder: Path, parts: int, console: Any) -> None:
+    # Imported late: FireWorks decides at import which database it uses.
+    from examples.wordcount.workflow import build, choose_image, prepare
+
+    prepare(folder)
+    image, reason = choose_image()
+    console.print(f"counting the words of the texts in {folder / 'texts'}")
+    console.print(reason)
+    source.launchpad.add_wf(build(folder, parts, image))
+
+
+def _print_answer(console: Any, folder: Path) -> None:
+    from examples.wordcount.workflow import RESULT, answer
+
+    words = answer(folder)
+    most = ", ".join(f"{word} {count}" for word, count in words[:_SHOWN_WORDS])
+    total = sum(count for _, count in words)
+    console.print(f"answer: {total:,} words, {len(words):,} different; most frequent: {most}")
+    console.print(f"outputs: {folder / RESULT} and the folders beside it")
+    console.print(f"LaunchPad: MONGOMOCK_SERVERSTORE_FILE={EMBEDDED_FILE} lpad get_wflows -d more")

@@ -1,0 +1,192 @@
+"""Broker and executor of a local run, as child processes that are started again when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from executor.settings import ExecutorSettings
+from messaging.errors import PortfireError
+
+log = logging.getLogger(__name__)
+
+#: Starts of one child process before the run is given up.
+_MAX_STARTS = 5
+_STOP_SECONDS = 10.0
+
+
+@dataclass
+class Child:
+    """A child process that is started again when it dies."""
+
+    name: str
+    arguments: list[str]
+    environment: Mapping[str, str]
+    stdout: int | None = None
+    starts: int = 0
+    process: subprocess.Popen[str] | None = field(default=None)
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start, in a session of its own: Ctrl-C is for us, who then stop it in order."""
+        self.starts += 1
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "portfire", *self.arguments, "--stop-with-parent"],
+            env=dict(self.environment),
+            stdout=self.stdout,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+        return self.process
+
+    def stop(self, timeout: float) -> None:
+        """SIGTERM, and SIGKILL after `timeout` seconds. Idempotent."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not stop within %g s: killed", self.name, timeout)
+            self.process.kill()
+            self.process.wait()
+
+
+class LocalProcesses:
+    """Broker and executor of one run; started again when they die. A context manager."""
+
+    def __init__(self, settings: ExecutorSettings, settings_file: Path | None, prefix: str) -> None:
+        self.failure: str | None = None
+        #: Called once when a child cannot be kept alive.
+        self.on_failure: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._settings_file = settings_file
+        self._prefix = prefix
+        self._stopping = threading.Event()
+        self._children: list[Child] = []
+
+    def __enter__(self) -> LocalProcesses:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start_broker(self) -> str:
+        """Start the broker; its address."""
+        environment = {**os.environ}
+        child = Child("broker", ["broker", "--port", "0"], environment, stdout=subprocess.PIPE)
+        output = child.start().stdout
+        line = output.readline() if output else ""
+        if "=" not in line:
+            raise PortfireError("the embedded broker did not start: see its message above")
+        address = line.strip().split("=", 1)[1]
+        # Should it have to be started again, then where its clients look for it.
+        child.arguments[2] = address.rsplit(":", 1)[1]
+        self._supervise(child)
+        return address
+
+    def start_executor(self, address: str) -> None:
+        """Start the executor on that broker."""
+        settings = self._settings
+        environment = {
+            **os.environ,
+            "PUBSUB_EMULATOR_HOST": address,
+            "PORTFIRE_PREFIX": self._prefix,
+            "PORTFIRE_POOL": settings.pool,
+            "PORTFIRE_WORKDIR": str(settings.workdir),
+            "THREADS": str(settings.threads),
+            "STORAGE": settings.storage,
+        }
+        # Executors have no database; FireWorks would read and write this one at import and exit.
+        environment.pop("MONGOMOCK_SERVERSTORE_FILE", None)
+        arguments = ["executor"]
+        if self._settings_file is not None:
+            arguments.append(str(self._settings_file))
+        child = Child("executor", arguments, environment, stdout=sys.stderr.fileno())
+        child.start()
+        self._supervise(child)
+
+    def stop_executor(self) -> None:
+        """Let it finish or give back what runs, and wait for its end."""
+        self._stopping.set()
+        for child in self._children:
+            if child.name == "executor":
+                child.stop(self._settings.grace_seconds + _STOP_SECONDS)
+
+    def hurry_executor(self) -> None:
+        """Make it give back at once what runs: its second signal."""
+        for child in self._children:
+            if child.name == "executor" and child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End all, executor first. Idempotent."""
+        self.stop_executor()
+        for child in self._children:
+            child.stop(_STOP_SECONDS)
+
+    def _supervise(self, child: Child) -> None:
+        self._children.append(child)
+        threading.Thread(
+            target=self._watch, args=(child,), name=f"watch-{child.name}", daemon=True
+        ).start()
+
+    def _watch(self, child: Child) -> None:
+        assert child.process is not None
+        while True:
+            _discard(child.process.stdout)
+            code = child.process.wait()
+            if self._stopping.is_set():
+                return
+            if code == 2 or child.starts >= _MAX_STARTS:
+                self.failure = f"the {child.name} ended with exit code {code}"
+                self.on_failure()
+                return
+            log.warning("the %s died (exit code %d): started again", child.name, code)
+            child.start()
+
+
+def _discard(stream: IO[str] | None) -> None:
+    if stream is not None:
+        for _line in stream:
+            pass
+
+
+@contextlib.contextmanager
+def run_slot(workdir: Path) -> Iterator[str]:
+    """A prefix that no other running run has, and that a run killed here before us had.
+
+    Each run under `workdir` holds the lock of a numbered file; the prefix is derived from host,
+    directory and number. So what a killed run left RESERVED or RUNNING is found and taken over by
+    the next one, and two at the same time leave each other's launches alone.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    identity = f"{socket.gethostname()}:{workdir.resolve()}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    for number in range(1, 1000):
+        with (workdir / f".run-{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield f"run-{digest}-{number}"
+            return
+    raise PortfireError(f"1000 runs work in {workdir} already")

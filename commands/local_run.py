@@ -1,0 +1,113 @@
+"""The main job on one machine: broker and executor as child processes, the dispatcher here.
+
+The parts are the same programs that run on a fleet, each in its own process, and talk through
+Pub/Sub's API alone. The embedded broker is private to the run and ends with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.launchpads import Source
+from commands.local_processes import LocalProcesses, run_slot
+from commands.signals import on_stop
+from events.metrics import JobMetrics
+from executor.settings import ExecutorSettings
+from messaging.errors import PortfireError
+
+if TYPE_CHECKING:
+    # Not at run time: these import FireWorks, which decides at import which database it uses.
+    from dispatcher.applier import Counts
+    from dispatcher.daemon import Dispatcher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a run ended."""
+
+    counts: Counts
+    seconds: float
+    #: Jobs given back because the run was stopped early.
+    given_back: int = 0
+
+
+def run_launchpad(
+    open_source: Callable[[], Source],
+    settings: ExecutorSettings,
+    settings_file: Path | None = None,
+    on_record: Callable[[JobMetrics], None] | None = None,
+) -> tuple[RunResult, Sequence[JobMetrics]]:
+    """Run all that a LaunchPad holds with the executor that `settings` describe.
+
+    Ends when nothing is left to run, or at SIGINT or SIGTERM. Returns the counts and the records of
+    (the first 10,000) jobs. Raises UsageError for wrong files and settings, PortfireError when the
+    LaunchPad does not answer or a part cannot be kept alive. Main thread only.
+    """
+    from commands.progress import Monitor
+    from events.subscriber import subscribe
+
+    began = time.monotonic()
+    with (
+        run_slot(settings.workdir) as prefix,
+        LocalProcesses(settings, settings_file, prefix) as processes,
+    ):
+        address = processes.start_broker()
+        # Before the LaunchPad is opened: both take a second to import FireWorks.
+        processes.start_executor(address)
+        source = open_source()
+        here = settings.model_copy(update={"emulator_host": address, "prefix": prefix})
+        monitor = Monitor(subscribe(here), on_record)
+        try:
+            dispatcher = _dispatcher(source, here)
+            given_back = _dispatch(dispatcher, processes)
+            monitor.finish()
+        finally:
+            monitor.close()
+    result = RunResult(
+        counts=dispatcher.counts, seconds=time.monotonic() - began, given_back=given_back
+    )
+    return result, monitor.records
+
+
+def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
+    from dispatcher.daemon import Dispatcher
+    from dispatcher.settings import DispatcherSettings
+
+    dispatcher_settings = DispatcherSettings(
+        emulator_host=settings.emulator_host,
+        prefix=settings.prefix,
+        pool=settings.pool,
+        lease_seconds=settings.lease_seconds,
+        max_in_flight=4 * settings.threads + 16,
+        lost_seconds=2.5 * settings.heartbeat_seconds,
+        drain=True,
+    )
+    return Dispatcher(dispatcher_settings, source.launchpad, source.fworker, settings.connect())
+
+
+def _dispatch(dispatcher: Dispatcher, processes: LocalProcesses) -> int:
+    """Dispatch to the end; how many jobs were given back because of a signal."""
+    stopped = threading.Event()
+    processes.on_failure = dispatcher.stop
+
+    def stop_in_order() -> None:
+        stopped.set()
+        log.warning("stopping: running jobs may finish; once more to stop them at once")
+        dispatcher.stop_claiming()
+        processes.stop_executor()
+        dispatcher.settle()
+
+    with on_stop(stop_in_order, processes.hurry_executor):
+        dispatcher.run()
+        if processes.failure:
+            raise PortfireError(f"{processes.failure}: its message is above")
+        processes.stop_executor()
+    return dispatcher.give_back_waiting() if stopped.is_set() else 0

@@ -1,0 +1,87 @@
+"""Watches a run by its events: a live line on a terminal, and the records for the summary."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from events.metrics import JobMetrics, MetricsCollector
+from events.subscriber import Subscription
+from events.types import Event
+
+#: How long to wait at the end for the last events, in seconds.
+_LAST_EVENTS_SECONDS = 3.0
+_KEPT_RECORDS = 10_000
+
+
+class Monitor:
+    """Collects the job records of one run. Started by its constructor; `finish` ends it.
+
+    On a terminal (standard error) a line shows what runs and what has ended; in a pipe it is quiet.
+    """
+
+    def __init__(
+        self, subscription: Subscription, on_record: Callable[[JobMetrics], None] | None = None
+    ) -> None:
+        """`on_record` is called from the watching thread with every finished job."""
+        self.records: list[JobMetrics] = []
+        self._subscription = subscription
+        self._on_record = on_record
+        self._collector = MetricsCollector()
+        self._running: dict[str, str] = {}
+        self._finished = 0
+        self._failed = 0
+        self._executor_stopped = threading.Event()
+        self._screen = ExitStack()
+        self._live: Live | None = None
+        if sys.stderr.isatty():
+            self._live = Live(
+                self._line(), console=Console(stderr=True), refresh_per_second=8, transient=True
+            )
+            self._screen.enter_context(self._live)
+        self._thread = subscription.watch(self._see)
+
+    def finish(self) -> None:
+        """Wait for the executor's last event, a few seconds at most, and end. Idempotent."""
+        self._executor_stopped.wait(_LAST_EVENTS_SECONDS)
+        self.close()
+        for record in self._collector.flush():
+            self._keep(record)
+
+    def close(self) -> None:
+        """End at once. Idempotent."""
+        self._subscription.close()
+        self._screen.close()
+
+    def _see(self, event: Event) -> None:
+        if event.type == "job.started" and event.job:
+            self._running[event.job] = str(getattr(event, "name", None) or event.job)
+        elif event.type in ("job.finished", "job.released", "job.cancelled") and event.job:
+            self._running.pop(event.job, None)
+        elif event.type == "executor.stopped":
+            self._executor_stopped.set()
+        for record in self._collector.add(event):
+            self._keep(record)
+        if self._live is not None:
+            self._live.update(self._line())
+
+    def _keep(self, record: JobMetrics) -> None:
+        self._finished += 1
+        self._failed += record.state != "COMPLETED"
+        if len(self.records) < _KEPT_RECORDS:
+            self.records.append(record)
+        if self._on_record is not None:
+            self._on_record(record)
+
+    def _line(self) -> Text:
+        names = ", ".join(list(self._running.values())[:6])
+        text = Text(f"{self._finished} finished", style="bold")
+        if self._failed:
+            text.append(f", {self._failed} failed", style="red")
+        return text.append(f" · {len(self._running)} running {names}", style="dim")

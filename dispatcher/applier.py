@@ -1,0 +1,236 @@
+"""Takes deliveries from the inbox, applies them to the LaunchPad, and settles them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pymongo.errors import PyMongoError
+
+from dispatcher.in_flight import InFlightTable
+from dispatcher.launch_documents import failure_action
+from dispatcher.outbox import Outbox
+from dispatcher.receiver import Delivery
+from dispatcher.stored_workflow import WorkflowBusyError
+from dispatcher.updates import Updates, Verdict
+from messaging.errors import MessageError, PortfireError
+from messaging.names import Names
+from messaging.pubsub import PubSub
+from messaging.wire import (
+    Cancel,
+    Finished,
+    LaunchJob,
+    Released,
+    Started,
+    Update,
+    decode_job,
+    decode_update,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """What a dispatcher has done so far. Changed by its thread only; others may read."""
+
+    claimed: int = 0
+    completed: int = 0
+    fizzled: int = 0
+    cancelled: int = 0
+    #: Updates that came second, or of an older attempt.
+    stale: int = 0
+    #: Updates that could not be read.
+    unreadable: int = 0
+    #: Launches published again: lost with a broker, or paused and resumed.
+    republished: int = 0
+
+
+@dataclass
+class _Settlement:
+    """Ack ids by subscription."""
+
+    ack: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    give_back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Applier:
+    """Applies batches of updates; not thread-safe."""
+
+    def __init__(
+        self,
+        pubsub: PubSub,
+        names: Names,
+        updates: Updates,
+        table: InFlightTable,
+        outbox: Outbox,
+        counts: Counts,
+    ) -> None:
+        self._pubsub = pubsub
+        self._names = names
+        self._updates = updates
+        self._table = table
+        self._outbox = outbox
+        self._counts = counts
+
+    def apply(self, deliveries: Sequence[Delivery]) -> None:
+        """Apply all, then ack what was applied and give back what must wait.
+
+        When the LaunchPad is away, everything that was not applied is given back and the error
+        goes to the caller.
+        """
+        settlement = _Settlement()
+        read = deque((delivery, self._read(delivery)) for delivery in deliveries)
+        ended = {update.launch_id for _, update in read if isinstance(update, Finished)}
+        try:
+            while read:
+                delivery, update = read[0]
+                done = update is None or self._apply_one(update, ended)
+                side = settlement.ack if done else settlement.give_back
+                side[delivery.subscription].append(delivery.message.ack_id)
+                read.popleft()
+        finally:
+            for delivery, _ in read:
+                settlement.give_back[delivery.subscription].append(delivery.message.ack_id)
+            self._settle(settlement)
+
+    def fizzle(self, update: Finished) -> bool:
+        """Apply an end that the dispatcher itself decided on; False when it must be tried again."""
+        return self._apply_one(update, set())
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Leave these to the next dispatcher, without making it wait for them."""
+        settlement = _Settlement()
+        for delivery in deliveries:
+            settlement.give_back[delivery.subscription].append(delivery.message.ack_id)
+        self._settle(settlement)
+
+    def _read(self, delivery: Delivery) -> Update | None:
+        """The update in a message; None when there is none in it, which is logged and counted."""
+        try:
+            if delivery.subscription == self._names.dead_jobs:
+                return _dead_letter(decode_job(delivery.message.data))
+            return decode_update(delivery.message.data)
+        except MessageError as exc:
+            self._counts.unreadable += 1
+            log.error(
+                "dropped message %s from %s: %s",
+                delivery.message.message_id,
+                delivery.subscription,
+                exc,
+            )
+            return None
+
+    def _apply_one(self, update: Update, ended: set[int]) -> bool:
+        """Apply; False when it must be delivered again."""
+        if update.launch_id in ended and not isinstance(update, Finished):
+            # The end is in this batch and says all that the beginning does.
+            return True
+        try:
+            verdict = self._dispatch(update)
+        except WorkflowBusyError as exc:
+            log.info("%s; update of job %s waits", exc, update.job)
+            return False
+        except (PyMongoError, PortfireError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - nothing unforeseen may stop all other work
+            return self._give_up(update, exc)
+        if verdict is Verdict.STALE:
+            self._counts.stale += 1
+        elif verdict is Verdict.UNWANTED:
+            self._cancel(update)
+        return True
+
+    def _give_up(self, update: Update, error: Exception) -> bool:
+        """What MongoDB or FireWorks cannot take: a launch must end all the same."""
+        log.exception("%s update of job %s cannot be applied", update.update, update.job)
+        if not isinstance(update, Finished):
+            return True
+        reason = f"the result of job {update.job} cannot be stored: {type(error).__name__}: {error}"
+        fizzled = ended_by_dispatcher(update.job, update.launch_id, update.attempt, reason)
+        if update.action == fizzled.action:
+            return False
+        return self._apply_one(fizzled, set())
+
+    def _dispatch(self, update: Update) -> Verdict:
+        now = time.monotonic()
+        if isinstance(update, Finished):
+            return self._finish(update)
+        if isinstance(update, Released):
+            self._table.hear(update.launch_id, now, running=False)
+            return self._updates.release(update)
+        self._table.hear(update.launch_id, now, running=True)
+        if isinstance(update, Started):
+            return self._updates.start(update)
+        return self._updates.ping(update)
+
+    def _finish(self, update: Finished) -> Verdict:
+        state = self._updates.finish(update)
+        entry = self._table.discard(update.launch_id)
+        if state is None:
+            if entry is not None and entry.attempt > update.attempt:
+                # An older attempt's word: the newer one is still on its way.
+                self._table.add(entry)
+            return Verdict.STALE
+        if state == "COMPLETED":
+            self._counts.completed += 1
+        else:
+            self._counts.fizzled += 1
+        return Verdict.APPLIED
+
+    def _cancel(self, update: Update) -> None:
+        self._table.discard(update.launch_id)
+        self._counts.cancelled += 1
+        cancel = Cancel(
+            job=update.job,
+            attempt=update.attempt,
+            reason="its Firework was defused, paused, rerun or deleted",
+        )
+        try:
+            self._outbox.cancel(cancel, update.executor)
+        except PortfireError as exc:
+            log.warning("%s: job %s runs on, its result will be dropped", exc, update.job)
+
+    def _settle(self, settlement: _Settlement) -> None:
+        """Best effort: what is not acked is delivered again and found to be stale."""
+        try:
+            for subscription, ack_ids in settlement.ack.items():
+                self._pubsub.acknowledge(subscription, ack_ids)
+            for subscription, ack_ids in settlement.give_back.items():
+                self._pubsub.extend(subscription, ack_ids, 0)
+        except (PortfireError, ValueError) as exc:
+            log.debug("%s", exc)
+
+
+def _dead_letter(job: LaunchJob | object) -> Finished:
+    """The end of a job that Pub/Sub gave up on."""
+    if not isinstance(job, LaunchJob):
+        raise MessageError("a raw job was given up by Pub/Sub after its last delivery attempt")
+    return ended_by_dispatcher(
+        job.job,
+        job.launch_id,
+        job.attempt,
+        "Pub/Sub gave up on the job: it was delivered again and again without a result; "
+        "look for executors that die, then `lpad rerun_fws`",
+    )
+
+
+def ended_by_dispatcher(job: str, launch_id: int, attempt: int, reason: str) -> Finished:
+    """A FIZZLED update for a job that no executor can run, with the reason in its stored data."""
+    now = time.time()
+    return Finished(
+        job=job,
+        attempt=attempt,
+        launch_id=launch_id,
+        executor="dispatcher",
+        timestamp=now,
+        started=now,
+        state="FIZZLED",
+        action=failure_action(reason, reason),
+        host="",
+        ip="",
+        launch_dir="",
+    )

@@ -1,0 +1,274 @@
+"""The dispatcher: one loop that applies updates, claims, publishes, and checks.
+
+::
+
+             ┌────────────────────────── one turn ───────────────────────────┐
+  inbox ────►│ apply updates ─► claim READY ─► publish ─► check, now and then │─► wait
+             └───────────────────────────────────────────────────────────────┘
+
+All of it happens in the thread that calls `Dispatcher.run`, so that nothing of the LaunchPad needs
+a lock of ours; other threads only pull. When MongoDB or Pub/Sub is away, the turn is given up where
+it stands and tried again: every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from dispatcher.applier import Applier, Counts, ended_by_dispatcher
+from dispatcher.claims import Claims
+from dispatcher.courier import Courier, Parcel
+from dispatcher.in_flight import InFlightTable
+from dispatcher.launch_documents import Claimant
+from dispatcher.launchpad import database_errors, where
+from dispatcher.outbox import Outbox
+from dispatcher.receiver import Inbox, Receiver
+from dispatcher.reconciliation import Reconciliation
+from dispatcher.settings import DispatcherSettings
+from dispatcher.stored_workflow import WorkflowBusyError, WorkflowStore
+from dispatcher.updates import Updates
+from messaging import topology
+from messaging.errors import NotFoundError, ServiceError, UsageError
+from messaging.pubsub import PubSub
+
+log = logging.getLogger(__name__)
+
+#: Pause after a turn that failed because MongoDB or Pub/Sub was away, in seconds.
+_RETRY_SECONDS = 0.5
+
+
+class Dispatcher:
+    """Feeds one pool from one LaunchPad. `run` blocks; `stop` may be called from anywhere."""
+
+    def __init__(
+        self, settings: DispatcherSettings, launchpad: Any, fworker: Any, pubsub: PubSub
+    ) -> None:
+        """`launchpad` and `fworker` are FireWorks' own; `pubsub` is closed at the end of `run`."""
+        self.counts = Counts()
+        self._settings = settings
+        self._names = settings.names
+        self._launchpad = launchpad
+        self._pubsub = pubsub
+        self._stopping = threading.Event()
+        self._inbox = Inbox()
+        self._table = InFlightTable()
+        self._store = WorkflowStore(launchpad, owner=f"portfire/{settings.prefix}/{settings.pool}")
+        self._updates = Updates(launchpad, self._store)
+        outbox = Outbox(pubsub, self._names)
+        self._claimant = Claimant(prefix=settings.prefix, pool=settings.pool)
+        self._claims = Claims(launchpad, self._store, self._claimant, fworker)
+        self._applier = Applier(
+            pubsub, self._names, self._updates, self._table, outbox, self.counts
+        )
+        self._courier = Courier(
+            self._claims, outbox, self._table, settings.max_attempts, self._refuse
+        )
+        self._reconciliation = Reconciliation(
+            launchpad, self._store, self._claims, self._courier, self._table, outbox, self.counts
+        )
+        self._next_check = 0.0
+        self._next_topology = 0.0
+        self._claiming = True
+        self._quiet_seconds: float | None = None
+        self._last_work = 0.0
+        self._failing = False
+        #: A turn was cut off: what it had begun in the LaunchPad must be finished first.
+        self._interrupted = False
+        #: Topics or subscriptions were missing, and what was on its way in them is lost.
+        self._pubsub_is_new = False
+
+    def run(self) -> Counts:
+        """Dispatch until `stop` is called or, with `drain`, until nothing is left to run.
+
+        Raises UsageError when topics are missing and may not be created, or Pub/Sub or MongoDB
+        refuse for good; a service that is only away is waited for.
+        """
+        self._prepare()
+        log.info("dispatching %s to pool %s", where(self._launchpad), self._settings.pool)
+        receivers = [
+            Receiver(self._pubsub, subscription, self._inbox)
+            for subscription in (self._names.updates, self._names.dead_jobs)
+        ]
+        try:
+            while not self._stopping.is_set():
+                if self._try_turn():
+                    self._last_work = time.monotonic()
+                elif self._is_done():
+                    break
+                else:
+                    self._inbox.wait(self._settings.poll_seconds)
+        finally:
+            self._inbox.wake()
+            self._pubsub.cancel_pulls()
+            for receiver in receivers:
+                receiver.stop()
+            self._applier.give_back(self._inbox.take())
+            self._pubsub.close()
+        return self.counts
+
+    def stop(self) -> None:
+        """Make `run` return after its present turn. What is in flight stays so: jobs run on, and
+        the next dispatcher takes their results. Thread-safe, idempotent.
+        """
+        self._stopping.set()
+        self._inbox.wake()
+
+    def stop_claiming(self) -> None:
+        """Claim nothing more, but go on applying results. Thread-safe."""
+        self._claiming = False
+
+    def settle(self, quiet_seconds: float = 0.5) -> None:
+        """Make `run` return once no update has come for so long. Thread-safe."""
+        self._quiet_seconds = quiet_seconds
+
+    def give_back_waiting(self) -> int:
+        """Make READY again what waits in Pub/Sub for an executor; how many. After `run` only.
+
+        For one whose Pub/Sub ends with it: nobody would ever run these.
+        """
+        waiting = [entry for entry in self._table if not entry.running]
+        given_back = 0
+        with database_errors("give back what was reserved"):
+            for entry in waiting:
+                self._table.discard(entry.launch_id)
+                if self._claims.is_waiting(entry.launch_id):
+                    self._launchpad.cancel_reservation(entry.launch_id)
+                    given_back += 1
+        return given_back
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs published and not ended."""
+        return len(self._table)
+
+    def _prepare(self) -> None:
+        """Repair, make the topics, adopt what is in flight; waits for services that are away."""
+        while not self._stopping.is_set():
+            try:
+                self._ensure_topology()
+                with database_errors("take over what is in flight"):
+                    self._recover()
+                    is_new = self._pubsub_is_new
+                    self._reconciliation.adopt_active(
+                        waiting_are_gone=is_new, running_are_suspect=is_new
+                    )
+            except (ServiceError, NotFoundError, WorkflowBusyError) as exc:
+                self._pause(exc)
+            else:
+                self._pubsub_is_new = False
+                if len(self._table) + len(self._courier):
+                    count = len(self._table) + len(self._courier)
+                    log.info("took over %d jobs that were in flight", count)
+                return
+
+    def _recover(self) -> None:
+        """Finish what a dead dispatcher, or we ourselves, were interrupted at."""
+        repaired = self._store.recover()
+        repaired += self._updates.settle_ended(self._claimant)
+        self._interrupted = False
+        if repaired:
+            log.warning("repaired %d workflows whose update had been interrupted", repaired)
+
+    def _try_turn(self) -> bool:
+        """One turn; whether it did anything. Waits a little when a service is away."""
+        try:
+            worked = self._turn()
+        except (ServiceError, NotFoundError, WorkflowBusyError) as exc:
+            if isinstance(exc, NotFoundError):
+                self._inbox.topology_lost.set()
+            self._interrupted = True
+            self._pause(exc)
+            return True
+        self._failing = False
+        return worked
+
+    def _turn(self) -> bool:
+        if self._inbox.topology_lost.is_set():
+            self._restore_topology()
+        with database_errors("talk to the LaunchPad"):
+            if self._interrupted:
+                self._recover()
+            deliveries = self._inbox.take()
+            if deliveries:
+                self._applier.apply(deliveries)
+            room = self._settings.max_in_flight - len(self._table) - len(self._courier)
+            if room > 0 and self._claiming:
+                claimed = self._claims.claim(room)
+                self.counts.claimed += len(claimed)
+                self._courier.take(claimed)
+            published = self._courier.deliver()
+            self._check()
+        return bool(deliveries or published)
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + self._settings.check_seconds
+            self._reconciliation.cancel_unwanted()
+            self._reconciliation.republish_lost(self._settings.lost_seconds)
+        if now >= self._next_topology:
+            self._next_topology = now + self._settings.topology_seconds
+            self._reconciliation.adopt_active(waiting_are_gone=True, running_are_suspect=False)
+            self._restore_topology()
+
+    def _is_done(self) -> bool:
+        if self._quiet_seconds is not None:
+            return time.monotonic() - self._last_work > self._quiet_seconds
+        return self._settings.drain and self._is_drained()
+
+    def _is_drained(self) -> bool:
+        try:
+            with database_errors("look for work"):
+                return not (
+                    len(self._table)
+                    or len(self._courier)
+                    or len(self._inbox)
+                    or self._claims.anything_ready()
+                    or self._claims.anything_to_come()
+                )
+        except ServiceError as exc:
+            self._pause(exc)
+            return False
+
+    def _restore_topology(self) -> None:
+        """Make topics and subscriptions that vanished; then nothing in flight is certain."""
+        if not self._settings.create:
+            self._inbox.topology_lost.clear()
+            return
+        self._ensure_topology()
+        if self._pubsub_is_new:
+            log.warning("Pub/Sub had lost topics or subscriptions; what was queued is sent again")
+            self._table.suspect_all(time.monotonic())
+            self._pubsub_is_new = False
+        self._inbox.topology_lost.clear()
+
+    def _ensure_topology(self) -> None:
+        settings = self._settings
+        if not settings.create:
+            missing = topology.missing_parts(self._pubsub, self._names, settings.pool)
+            if missing:
+                raise UsageError(
+                    f"Pub/Sub lacks {', '.join(missing)}: have somebody with the right to create "
+                    "them run `portfire dispatcher` once without --no-create"
+                )
+            return
+        # Noted at once: should the next call fail, the loss must not be forgotten.
+        lease = settings.lease_seconds
+        self._pubsub_is_new |= topology.ensure_topics(self._pubsub, self._names, lease)
+        self._pubsub_is_new |= topology.ensure_pool(self._pubsub, self._names, settings.pool, lease)
+
+    def _refuse(self, parcel: Parcel, reason: str) -> bool:
+        log.error("%s", reason)
+        claim = parcel.claim
+        return self._applier.fizzle(
+            ended_by_dispatcher(claim.job_id, claim.launch_id, parcel.attempt, reason)
+        )
+
+    def _pause(self, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            log.warning("%s; trying again until it works", error)
+        self._stopping.wait(_RETRY_SECONDS)

@@ -1,0 +1,69 @@
+"""The table of jobs that were published and have not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class InFlight:
+    """One launch on its way."""
+
+    job: str
+    launch_id: int
+    fw_id: int
+    attempt: int
+    #: Whether an executor has said that it started.
+    running: bool = False
+    #: Monotonic time, in seconds, of the last word from an executor (or of publishing).
+    heard: float = 0.0
+    #: Pub/Sub lost its state after this was published: the message may be gone.
+    suspect: bool = False
+
+
+class InFlightTable:
+    """Launches in flight by launch id. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, InFlight] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, launch_id: int) -> bool:
+        return launch_id in self._entries
+
+    def add(self, entry: InFlight) -> None:
+        """Add, or replace the entry of the same launch."""
+        self._entries[entry.launch_id] = entry
+
+    def discard(self, launch_id: int) -> InFlight | None:
+        """Remove; None when it was not there."""
+        return self._entries.pop(launch_id, None)
+
+    def hear(self, launch_id: int, now: float, running: bool) -> None:
+        """An executor spoke of this launch: it is alive, and its message not lost."""
+        entry = self._entries.get(launch_id)
+        if entry is not None:
+            self.add(replace(entry, heard=now, running=running, suspect=False))
+
+    def suspect_all(self, now: float) -> None:
+        """Pub/Sub lost its state: none of the messages can be relied on any more."""
+        for entry in self:
+            self.add(replace(entry, suspect=True, heard=now))
+
+    def lost(self, now: float, silence: float) -> list[InFlight]:
+        """Suspects whose message must be published again.
+
+        A job that waited in Pub/Sub is gone for certain; one that runs may well go on running, and
+        is given `silence` seconds to be heard of.
+        """
+        return [
+            entry
+            for entry in self
+            if entry.suspect and (not entry.running or now - entry.heard > silence)
+        ]

@@ -1,0 +1,131 @@
+"""Checks that compare what is in flight with what the LaunchPad and Pub/Sub say, and mend."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from dispatcher.applier import Counts
+from dispatcher.claims import Claim, Claims, attempt_to_publish, needs_publishing
+from dispatcher.courier import Courier
+from dispatcher.in_flight import InFlight, InFlightTable
+from dispatcher.launch_documents import ACTIVE
+from dispatcher.outbox import Outbox
+from dispatcher.stored_workflow import WorkflowBusyError, WorkflowMissingError, WorkflowStore
+from messaging.wire import Cancel
+
+log = logging.getLogger(__name__)
+
+
+class Reconciliation:
+    """Finds jobs that nobody wants any more, and launches whose message is gone.
+
+    Not thread-safe; raises pymongo's errors and what `Outbox` raises. Everything may be repeated.
+    """
+
+    def __init__(
+        self,
+        launchpad: Any,
+        store: WorkflowStore,
+        claims: Claims,
+        courier: Courier,
+        table: InFlightTable,
+        outbox: Outbox,
+        counts: Counts,
+    ) -> None:
+        self._launchpad = launchpad
+        self._store = store
+        self._claims = claims
+        self._courier = courier
+        self._table = table
+        self._outbox = outbox
+        self._counts = counts
+
+    def adopt_active(self, *, waiting_are_gone: bool, running_are_suspect: bool) -> None:
+        """Take over launches of ours that are RESERVED or RUNNING and not in the table.
+
+        At a start those are what the dispatcher before us had in flight. Later they are what was
+        paused while it waited for an executor, and resumed: then its message was cancelled, and it
+        must be published again (`waiting_are_gone`), as after a loss of Pub/Sub's state.
+        """
+        for claim in self._claims.active():
+            if claim.launch_id in self._table or claim.launch_id in self._courier:
+                continue
+            if claim.firework is None:
+                if needs_publishing(claim):
+                    self._claims.drop_stray(claim)
+            elif claim.firework["state"] in ACTIVE:
+                self._adopt(claim, waiting_are_gone, running_are_suspect)
+
+    def cancel_unwanted(self) -> None:
+        """Stop jobs whose Firework was defused, paused, rerun, ended or deleted by somebody."""
+        entries = {entry.fw_id: entry for entry in self._table}
+        if not entries:
+            return
+        found = self._launchpad.fireworks.find(
+            {"fw_id": {"$in": list(entries)}, "state": {"$in": list(ACTIVE)}},
+            {"fw_id": 1, "launches": 1},
+        )
+        wanted = {launch_id for firework in found for launch_id in firework["launches"]}
+        for entry in self._table:
+            if entry.launch_id not in wanted:
+                self._cancel(entry)
+
+    def republish_lost(self, silence: float) -> None:
+        """Publish again, as a new attempt, what Pub/Sub lost; `silence` is in seconds."""
+        lost = {entry.launch_id: entry for entry in self._table.lost(time.monotonic(), silence)}
+        if not lost:
+            return
+        for claim in self._claims.load(list(lost)):
+            entry = self._table.discard(claim.launch_id)
+            if claim.firework is not None and entry is not None:
+                self._republish(claim, entry.attempt + 1)
+
+    def _adopt(self, claim: Claim, waiting_are_gone: bool, running_are_suspect: bool) -> None:
+        attempt = attempt_to_publish(claim)
+        if needs_publishing(claim):
+            # Died between claiming and publishing, or before recording the latter; perhaps also
+            # before the workflow's copy of the state was written.
+            self._record_reserved(claim)
+            self._courier.take([claim], attempt)
+        elif claim.launch["state"] == "RUNNING":
+            self._table.add(_entry(claim, attempt, running=True, suspect=running_are_suspect))
+        elif waiting_are_gone:
+            self._republish(claim, attempt + 1)
+        else:
+            self._table.add(_entry(claim, attempt, running=False, suspect=False))
+
+    def _record_reserved(self, claim: Claim) -> None:
+        try:
+            self._store.lock(claim.fw_id).commit_states({claim.fw_id: "RESERVED"})
+        except (WorkflowBusyError, WorkflowMissingError) as exc:
+            log.debug("%s", exc)
+
+    def _republish(self, claim: Claim, attempt: int) -> None:
+        self._counts.republished += 1
+        log.warning("publishing launch %d again, as attempt %d", claim.launch_id, attempt)
+        self._courier.take([claim], attempt)
+
+    def _cancel(self, entry: InFlight) -> None:
+        cancel = Cancel(
+            job=entry.job,
+            attempt=entry.attempt,
+            reason="its Firework was defused, paused, rerun or deleted",
+        )
+        self._outbox.cancel(cancel)
+        self._table.discard(entry.launch_id)
+        self._counts.cancelled += 1
+        log.info("cancelled job %s: its Firework is no longer running", entry.job)
+
+
+def _entry(claim: Claim, attempt: int, running: bool, suspect: bool) -> InFlight:
+    return InFlight(
+        job=claim.job_id,
+        launch_id=claim.launch_id,
+        fw_id=claim.fw_id,
+        attempt=attempt,
+        running=running,
+        heard=time.monotonic(),
+        suspect=suspect,
+    )

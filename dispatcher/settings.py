@@ -1,0 +1,70 @@
+"""Settings of the dispatcher."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from messaging.settings import PubSubSettings
+
+
+class DispatcherSettings(PubSubSettings):
+    """One dispatcher: which pool it feeds, how far ahead it claims, how it treats failures."""
+
+    pool: str = Field(
+        default="default",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
+        description="Pool of executors that gets the jobs.",
+        json_schema_extra={"env": "PORTFIRE_POOL"},
+    )
+    max_in_flight: int = Field(
+        default=1000,
+        ge=1,
+        description="Jobs claimed and not yet finished, at most. Fewer than there are slots leaves "
+        "slots idle; many more lets a new high-priority Firework wait behind what is queued.",
+        json_schema_extra={"env": "PORTFIRE_MAX_IN_FLIGHT"},
+    )
+    max_attempts: int = Field(
+        default=5,
+        ge=1,
+        description="Deliveries without a result after which a launch is FIZZLED: it probably "
+        "kills its executors. Jobs given back on a soft stop do not count.",
+        json_schema_extra={"env": "PORTFIRE_MAX_ATTEMPTS"},
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        ge=10,
+        le=600,
+        description="Ack deadline of the job subscription, in seconds, when it is created here.",
+        json_schema_extra={"env": "PORTFIRE_LEASE_SECONDS"},
+    )
+    poll_seconds: float = Field(
+        default=0.05,
+        gt=0,
+        description="How often an idle dispatcher looks for READY Fireworks, in seconds.",
+    )
+    check_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="How often it looks for Fireworks that were defused, paused, rerun or deleted "
+        "under a running job, in seconds.",
+    )
+    topology_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often it makes sure that topics and subscriptions still exist, seconds.",
+    )
+    lost_seconds: float = Field(
+        default=90.0,
+        gt=0,
+        description="After Pub/Sub lost its state (an embedded broker restarted): a running job "
+        "that has not been heard of for so many seconds is published again.",
+        json_schema_extra={"env": "PORTFIRE_LOST_SECONDS"},
+    )
+    create: bool = Field(
+        default=True,
+        description="Create missing topics and subscriptions; --no-create for those without the "
+        "right to.",
+    )
+    drain: bool = Field(
+        default=False, description="Stop when nothing is left to run, as rlaunch rapidfire does."
+    )

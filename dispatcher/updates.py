@@ -1,0 +1,212 @@
+"""Applies what executors report to the LaunchPad, each exactly once, in whatever order it comes.
+
+A launch is fenced twice: an update of an older attempt is refused, and the step from an active
+state to COMPLETED or FIZZLED is one guarded write that only the first can make. All that follows
+from that step (the Firework, the workflow, children, additions) is FireWorks' own `refresh`, which
+may be repeated: so an update that was interrupted half-way is simply delivered again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import logging
+from typing import Any
+
+from dispatcher.launch_documents import (
+    ACTIVE,
+    NOTE,
+    Claimant,
+    attempt_of,
+    finished_launch,
+    fizzled_launch,
+    started_launch,
+    storable,
+    unstarted_history,
+)
+from dispatcher.stored_workflow import (
+    ActionError,
+    WorkflowBusyError,
+    WorkflowMissingError,
+    WorkflowStore,
+)
+from messaging.wire import Finished, Ping, Released, Started
+
+log = logging.getLogger(__name__)
+
+#: States of a Firework that its launch's start turns into RUNNING, as in FireWorks' checkout.
+_BEFORE_RUNNING = ["WAITING", "READY", "RESERVED", "FIZZLED"]
+
+
+class Verdict(enum.Enum):
+    """What became of an update."""
+
+    APPLIED = "applied"
+    #: Of an older attempt, or a repetition: dropped.
+    STALE = "stale"
+    #: The Firework was defused, rerun, paused or deleted meanwhile: its job should be stopped.
+    UNWANTED = "unwanted"
+
+
+class Updates:
+    """Applies updates to one LaunchPad. Not thread-safe; raises pymongo's errors.
+
+    A WorkflowBusyError means that the same update must be applied again later.
+    """
+
+    def __init__(self, launchpad: Any, store: WorkflowStore) -> None:
+        self._launchpad = launchpad
+        self._store = store
+        #: Launches that ended here, with their state, whose workflows do not know it yet.
+        self._ended: dict[int, str] = {}
+
+    def start(self, update: Started) -> Verdict:
+        """RESERVED → RUNNING, with host, ip and launch directory."""
+        document = self._launch(update.launch_id)
+        if document is None:
+            return Verdict.UNWANTED
+        if update.attempt < attempt_of(document) or document["state"] not in ACTIVE:
+            return Verdict.STALE
+        if document["state"] == "RESERVED":
+            running = started_launch(document, update)
+        else:
+            # Started a second time: the first executor is gone.
+            place = {"host": update.host, "ip": update.ip, "launch_dir": update.launch_dir}
+            running = {**document, **place}
+        self._replace_active(update.launch_id, running)
+        return self._set_fireworks_state(update.launch_id, _BEFORE_RUNNING, "RUNNING")
+
+    def ping(self, update: Ping) -> Verdict:
+        """The launch lives: time, checkpoint and trackers, as FireWorks' `ping_launch`."""
+        document = self._launch(update.launch_id)
+        if document is None:
+            return Verdict.UNWANTED
+        if update.attempt < attempt_of(document) or document["state"] != "RUNNING":
+            return Verdict.STALE
+        entry = f"state_history.{len(document['state_history']) - 1}"
+        now = datetime.datetime.fromtimestamp(update.timestamp, datetime.timezone.utc)
+        fields: dict[str, Any] = {f"{entry}.updated_on": now.isoformat()}
+        if update.checkpoint is not None:
+            fields[f"{entry}.checkpoint"] = update.checkpoint
+        if update.trackers is not None:
+            fields["trackers"] = update.trackers
+        if update.launch_dir is not None:
+            fields["launch_dir"] = update.launch_dir
+        self._launchpad.launches.update_one(
+            {"launch_id": update.launch_id, "state": "RUNNING"}, {"$set": fields}
+        )
+        wanted = self._launchpad.fireworks.find_one({"launches": update.launch_id}, {"_id": 1})
+        return Verdict.APPLIED if wanted else Verdict.UNWANTED
+
+    def release(self, update: Released) -> Verdict:
+        """RUNNING → RESERVED: given back, not failed; as if it had not been started."""
+        document = self._launch(update.launch_id)
+        if document is None or update.attempt < attempt_of(document):
+            return Verdict.STALE
+        if document["state"] != "RUNNING":
+            return Verdict.STALE
+        self._launchpad.launches.update_one(
+            {"launch_id": update.launch_id, "state": "RUNNING"},
+            {
+                "$set": {
+                    "state": "RESERVED",
+                    "state_history": unstarted_history(document),
+                    "time_start": None,
+                }
+            },
+        )
+        return self._set_fireworks_state(update.launch_id, ["RUNNING"], "RESERVED")
+
+    def finish(self, update: Finished) -> str | None:
+        """The launch's end and all that FireWorks makes follow from it.
+
+        The state in which it ended, once all is written; None when the update is stale.
+        """
+        launch_id = update.launch_id
+        update = storable(update)
+        document = self._launch(launch_id)
+        if document is None:
+            return None
+        if document["state"] in ACTIVE:
+            if update.attempt < attempt_of(document):
+                return None
+            if self._replace_active(launch_id, finished_launch(document, update)):
+                self._ended[launch_id] = update.state
+        # Also when it had ended before: the one who ended it may have died before this.
+        self._refresh_fireworks(launch_id)
+        return self._ended.pop(launch_id, None)
+
+    def settle_ended(self, claimant: Claimant) -> int:
+        """Refresh Fireworks of which we ended a launch and then died; how many launches.
+
+        Nobody else would: the update may be lost, and the launch is not active any more.
+        """
+        running = self._launchpad.fireworks.find({"state": {"$in": list(ACTIVE)}}, {"launches": 1})
+        launch_ids = [launch_id for firework in running for launch_id in firework["launches"]]
+        query = {
+            "launch_id": {"$in": launch_ids},
+            "state": {"$in": ["COMPLETED", "FIZZLED"]},
+            f"state_history.{NOTE}.prefix": claimant.prefix,
+            f"state_history.{NOTE}.pool": claimant.pool,
+        }
+        ended = [launch["launch_id"] for launch in self._launchpad.launches.find(query)]
+        for launch_id in ended:
+            self._refresh_fireworks(launch_id)
+        return len(ended)
+
+    def _launch(self, launch_id: int) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._launchpad.launches.find_one(
+            {"launch_id": launch_id}, {"_id": 0}
+        )
+        return found
+
+    def _replace_active(self, launch_id: int, document: dict[str, Any]) -> bool:
+        """Write the document if the launch is still active: only one can end it."""
+        result = self._launchpad.launches.replace_one(
+            {"launch_id": launch_id, "state": {"$in": list(ACTIVE)}}, document
+        )
+        return bool(result.matched_count)
+
+    def _set_fireworks_state(self, launch_id: int, before: list[str], state: str) -> Verdict:
+        """Move the Fireworks that share a launch (duplicates do) to RUNNING or RESERVED."""
+        fireworks = list(
+            self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1, "state": 1})
+        )
+        for firework in fireworks:
+            if firework["state"] not in before:
+                continue
+            now = datetime.datetime.now(datetime.timezone.utc)
+            self._launchpad.fireworks.update_one(
+                {"fw_id": firework["fw_id"], "state": {"$in": before}},
+                {"$set": {"state": state, "updated_on": now}},
+            )
+            try:
+                self._store.lock(firework["fw_id"]).commit_states({firework["fw_id"]: state})
+            except (WorkflowBusyError, WorkflowMissingError) as exc:
+                # The workflow's copy of a state on the way is for display; the end sets it right.
+                log.debug("%s", exc)
+        wanted = any(firework["state"] in (*before, state) for firework in fireworks)
+        return Verdict.APPLIED if wanted else Verdict.UNWANTED
+
+    def _refresh_fireworks(self, launch_id: int) -> None:
+        for firework in list(self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1})):
+            try:
+                self._store.refresh(firework["fw_id"])
+            except WorkflowMissingError as exc:
+                log.warning("%s", exc)
+            except ActionError as exc:
+                self._fizzle(launch_id, firework["fw_id"], str(exc))
+
+    def _fizzle(self, launch_id: int, fw_id: int, stacktrace: str) -> None:
+        """The FWAction could not be applied: discard it, as FireWorks' Rocket does."""
+        document = self._launch(launch_id)
+        if document is None or document["state"] != "COMPLETED":
+            log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, stacktrace)
+            return
+        log.warning("the FWAction of Firework %d cannot be applied; it is FIZZLED", fw_id)
+        self._launchpad.launches.replace_one(
+            {"launch_id": launch_id}, fizzled_launch(document, stacktrace)
+        )
+        if launch_id in self._ended:
+            self._ended[launch_id] = "FIZZLED"
+        self._store.refresh(fw_id)

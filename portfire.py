@@ -1,0 +1,107 @@
+"""Portfire: runs FireWorks workflows through Pub/Sub. The `portfire` command and the Python API.
+
+From Python::
+
+    import portfire
+
+    result, records = portfire.run_launchpad("my_launchpad.yaml", threads=2)
+    executor = portfire.Executor(portfire.ExecutorSettings(threads=4, project="my-project"))
+    executor.run()                        # until executor.stop() from another thread
+    with portfire.subscribe(portfire.PubSubSettings(project="my-project")) as events:
+        for event in events:
+            print(event.type, event.timestamp)
+
+The names are loaded when first used, so that ``portfire --help`` need not wait for FireWorks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from messaging.errors import PortfireError, UsageError
+
+if TYPE_CHECKING:
+    from commands.api import run_launchpad
+    from dispatcher.daemon import Dispatcher
+    from dispatcher.settings import DispatcherSettings
+    from events.subscriber import subscribe
+    from executor.daemon import Executor
+    from executor.settings import ExecutorSettings
+    from messaging.settings import PubSubSettings
+
+__all__ = [
+    "Dispatcher",
+    "DispatcherSettings",
+    "Executor",
+    "ExecutorSettings",
+    "PortfireError",
+    "PubSubSettings",
+    "UsageError",
+    "main",
+    "run_launchpad",
+    "subscribe",
+]
+
+_HOMES = {
+    "Dispatcher": "dispatcher.daemon",
+    "DispatcherSettings": "dispatcher.settings",
+    "Executor": "executor.daemon",
+    "ExecutorSettings": "executor.settings",
+    "PubSubSettings": "messaging.settings",
+    "run_launchpad": "commands.api",
+    "subscribe": "events.subscriber",
+}
+_COMMANDS = ("run", "executor", "dispatcher", "broker", "submit", "watch", "demo")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'portfire' has no attribute {name!r}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `portfire` command; returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    args = _parser().parse_args(argv)
+    _log_to_stderr(args.verbose)
+    try:
+        return int(args.run(args))
+    except UsageError as exc:
+        print(f"portfire: {exc}", file=sys.stderr)
+        return 2
+    except PortfireError as exc:
+        print(f"portfire: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="portfire", description="Run FireWorks workflows through Pub/Sub."
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="say more; twice: say everything"
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        importlib.import_module(f"commands.{name}").add(subparsers)
+    return parser
+
+
+def _log_to_stderr(verbosity: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    handler = logging.StreamHandler(sys.stderr)
+    # On the handler too: FireWorks' loggers are at DEBUG whatever the root says.
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
