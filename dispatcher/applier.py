@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
@@ -17,12 +17,14 @@ from dispatcher.receiver import Delivery
 from dispatcher.stored_workflow import WorkflowBusyError
 from dispatcher.updates import Updates, Verdict
 from messaging.errors import MessageError, PortfireError
-from messaging.names import Names
+from messaging.names import Names, belongs_to_pool
 from messaging.pubsub import PubSub
 from messaging.wire import (
     Cancel,
     Finished,
     LaunchJob,
+    LaunchUpdate,
+    PoolMade,
     Released,
     Started,
     Update,
@@ -64,13 +66,15 @@ class Applier:
         self,
         pubsub: PubSub,
         names: Names,
+        pool: str,
         updates: Updates,
         table: InFlightTable,
         outbox: Outbox,
         counts: Counts,
     ) -> None:
         self._pubsub = pubsub
-        self._names = names
+        self._pool = pool
+        self._dead_jobs = names.pool_dead_jobs(pool)
         self._updates = updates
         self._table = table
         self._outbox = outbox
@@ -84,7 +88,9 @@ class Applier:
         """
         settlement = _Settlement()
         read = deque((delivery, self._read(delivery)) for delivery in deliveries)
-        ended = {update.launch_id for _, update in read if isinstance(update, Finished)}
+        ended = {
+            (update.launch_id, update.attempt) for _, update in read if isinstance(update, Finished)
+        }
         try:
             while read:
                 delivery, update = read[0]
@@ -99,7 +105,7 @@ class Applier:
 
     def fizzle(self, update: Finished) -> bool:
         """Apply an end that the dispatcher itself decided on; False when it must be tried again."""
-        return self._apply_one(update, set())
+        return self._apply_one(update)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Leave these to the next dispatcher, without making it wait for them."""
@@ -110,8 +116,11 @@ class Applier:
 
     def _read(self, delivery: Delivery) -> Update | None:
         """The update in a message; None when there is none in it, which is logged and counted."""
+        if not belongs_to_pool(delivery.message.attributes, self._pool):
+            # Only servers that ignore filters deliver these; the pool has its own copy.
+            return None
         try:
-            if delivery.subscription == self._names.dead_jobs:
+            if delivery.subscription == self._dead_jobs:
                 return _dead_letter(decode_job(delivery.message.data))
             return decode_update(delivery.message.data)
         except MessageError as exc:
@@ -124,9 +133,13 @@ class Applier:
             )
             return None
 
-    def _apply_one(self, update: Update, ended: set[int]) -> bool:
+    def _apply_one(self, update: Update, ended: Set[tuple[int, int]] = frozenset()) -> bool:
         """Apply; False when it must be delivered again."""
-        if update.launch_id in ended and not isinstance(update, Finished):
+        if isinstance(update, PoolMade):
+            log.warning("the subscription of pool %s had to be made anew", update.pool)
+            self._table.suspect_all(time.monotonic())
+            return True
+        if (update.launch_id, update.attempt) in ended and not isinstance(update, Finished):
             # The end is in this batch and says all that the beginning does.
             return True
         try:
@@ -144,7 +157,7 @@ class Applier:
             self._cancel(update)
         return True
 
-    def _give_up(self, update: Update, error: Exception) -> bool:
+    def _give_up(self, update: LaunchUpdate, error: Exception) -> bool:
         """What MongoDB or FireWorks cannot take: a launch must end all the same."""
         log.exception("%s update of job %s cannot be applied", update.update, update.job)
         if not isinstance(update, Finished):
@@ -153,27 +166,25 @@ class Applier:
         fizzled = ended_by_dispatcher(update.job, update.launch_id, update.attempt, reason)
         if update.action == fizzled.action:
             return False
-        return self._apply_one(fizzled, set())
+        return self._apply_one(fizzled)
 
-    def _dispatch(self, update: Update) -> Verdict:
+    def _dispatch(self, update: LaunchUpdate) -> Verdict:
         now = time.monotonic()
         if isinstance(update, Finished):
             return self._finish(update)
         if isinstance(update, Released):
-            self._table.hear(update.launch_id, now, running=False)
+            self._table.hear(update.launch_id, update.attempt, now, running=False)
             return self._updates.release(update)
-        self._table.hear(update.launch_id, now, running=True)
+        self._table.hear(update.launch_id, update.attempt, now, running=True)
         if isinstance(update, Started):
             return self._updates.start(update)
         return self._updates.ping(update)
 
     def _finish(self, update: Finished) -> Verdict:
         state = self._updates.finish(update)
-        entry = self._table.discard(update.launch_id)
+        # Not if it is an older attempt's word: the newer one is still on its way.
+        self._table.drop(update.launch_id, update.attempt)
         if state is None:
-            if entry is not None and entry.attempt > update.attempt:
-                # An older attempt's word: the newer one is still on its way.
-                self._table.add(entry)
             return Verdict.STALE
         if state == "COMPLETED":
             self._counts.completed += 1
@@ -181,13 +192,12 @@ class Applier:
             self._counts.fizzled += 1
         return Verdict.APPLIED
 
-    def _cancel(self, update: Update) -> None:
-        self._table.discard(update.launch_id)
-        self._counts.cancelled += 1
+    def _cancel(self, update: LaunchUpdate) -> None:
+        self._counts.cancelled += self._table.drop(update.launch_id, update.attempt)
         cancel = Cancel(
             job=update.job,
             attempt=update.attempt,
-            reason="its Firework was defused, paused, rerun or deleted",
+            reason="its Firework was defused, paused, rerun, ended or deleted",
         )
         try:
             self._outbox.cancel(cancel, update.executor)

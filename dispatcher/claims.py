@@ -17,6 +17,7 @@ from fireworks.fw_config import SORT_FWS
 from fireworks.utilities.fw_serializers import recursive_dict
 from fireworks.utilities.fw_utilities import get_my_host, get_my_ip
 from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo.errors import PyMongoError
 
 from dispatcher.launch_documents import (
     ACTIVE,
@@ -24,6 +25,7 @@ from dispatcher.launch_documents import (
     Claimant,
     attempt_of,
     is_published,
+    job_id,
     noted,
     reserved_launch,
 )
@@ -60,7 +62,7 @@ class Claim:
     @property
     def job_id(self) -> str:
         """Correlation id of the job: the same for all attempts."""
-        return f"fw{self.fw_id}-l{self.launch_id}"
+        return job_id(self.launch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,10 +228,16 @@ class Claims:
         try:
             locked = self._store.lock(fw_id)
         except (WorkflowBusyError, WorkflowMissingError) as exc:
+            members = {fw_id}
             if isinstance(exc, WorkflowMissingError):
                 log.warning("%s: it is left READY", exc)
                 self._hopeless.add(fw_id)
-            self.drop_stray(prepared.pop(fw_id))
+            else:
+                # All of them at once: to wait for the lock again for each would hold up everything.
+                workflow = self._launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}) or {}
+                members.update(workflow.get("nodes", []))
+            for member in members & prepared.keys():
+                self.drop_stray(prepared.pop(member))
             return []
         reserved = []
         try:
@@ -257,9 +265,16 @@ class Claims:
 
     def _claim_unless_duplicate(self, fw_id: int) -> list[Claim]:
         """Let FireWorks look for duplicates; it reserves the Firework when there is none."""
-        firework, launch_id = self._launchpad.reserve_fw(
-            self._fworker, self._claimant.launch_dir, self._host, self._ip, fw_id
-        )
+        try:
+            firework, launch_id = self._launchpad.reserve_fw(
+                self._fworker, self._claimant.launch_dir, self._host, self._ip, fw_id
+            )
+        except PyMongoError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever loading the user's classes raises
+            log.error("Firework %d is left READY: FireWorks cannot load it: %s", fw_id, exc)
+            self._hopeless.add(fw_id)
+            return []
         # FireWorks keeps a copy of every Firework it hands out, for ever.
         self._launchpad.backup_launch_data.clear()
         self._launchpad.backup_fw_data.clear()

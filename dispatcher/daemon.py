@@ -61,7 +61,7 @@ class Dispatcher:
         self._claimant = Claimant(prefix=settings.prefix, pool=settings.pool)
         self._claims = Claims(launchpad, self._store, self._claimant, fworker)
         self._applier = Applier(
-            pubsub, self._names, self._updates, self._table, outbox, self.counts
+            pubsub, self._names, settings.pool, self._updates, self._table, outbox, self.counts
         )
         self._courier = Courier(
             self._claims, outbox, self._table, settings.max_attempts, self._refuse
@@ -90,7 +90,10 @@ class Dispatcher:
         log.info("dispatching %s to pool %s", where(self._launchpad), self._settings.pool)
         receivers = [
             Receiver(self._pubsub, subscription, self._inbox)
-            for subscription in (self._names.updates, self._names.dead_jobs)
+            for subscription in (
+                self._names.pool_updates(self._settings.pool),
+                self._names.pool_dead_jobs(self._settings.pool),
+            )
         ]
         try:
             while not self._stopping.is_set():
@@ -211,7 +214,7 @@ class Dispatcher:
             self._reconciliation.republish_lost(self._settings.lost_seconds)
         if now >= self._next_topology:
             self._next_topology = now + self._settings.topology_seconds
-            self._reconciliation.adopt_active(waiting_are_gone=True, running_are_suspect=False)
+            self._reconciliation.adopt_active(waiting_are_gone=True, running_are_suspect=True)
             self._restore_topology()
 
     def _is_done(self) -> bool:
@@ -256,9 +259,10 @@ class Dispatcher:
                 )
             return
         # Noted at once: should the next call fail, the loss must not be forgotten.
-        lease = settings.lease_seconds
-        self._pubsub_is_new |= topology.ensure_topics(self._pubsub, self._names, lease)
-        self._pubsub_is_new |= topology.ensure_pool(self._pubsub, self._names, settings.pool, lease)
+        for ensure in (topology.ensure_dispatcher, topology.ensure_pool):
+            self._pubsub_is_new |= ensure(
+                self._pubsub, self._names, settings.pool, settings.lease_seconds
+            )
 
     def _refuse(self, parcel: Parcel, reason: str) -> bool:
         log.error("%s", reason)

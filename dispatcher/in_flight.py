@@ -45,10 +45,18 @@ class InFlightTable:
         """Remove; None when it was not there."""
         return self._entries.pop(launch_id, None)
 
-    def hear(self, launch_id: int, now: float, running: bool) -> None:
-        """An executor spoke of this launch: it is alive, and its message not lost."""
+    def drop(self, launch_id: int, attempt: int) -> bool:
+        """Remove the entry unless it is of a newer attempt; whether there was one."""
         entry = self._entries.get(launch_id)
-        if entry is not None:
+        if entry is None or entry.attempt > attempt:
+            return False
+        del self._entries[launch_id]
+        return True
+
+    def hear(self, launch_id: int, attempt: int, now: float, *, running: bool) -> None:
+        """An executor spoke of this attempt: it is alive, and its message not lost."""
+        entry = self._entries.get(launch_id)
+        if entry is not None and attempt >= entry.attempt:
             self.add(replace(entry, heard=now, running=running, suspect=False))
 
     def suspect_all(self, now: float) -> None:

@@ -9,12 +9,11 @@ never written can be found as well.
 from __future__ import annotations
 
 import datetime
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import bson
-from bson.errors import BSONError
 from fireworks import Launch
 
 from dispatcher.opaque import opaque
@@ -65,6 +64,17 @@ def reserved_launch(
     return document
 
 
+def job_id(document: Mapping[str, Any]) -> str:
+    """Correlation id of a launch's job: the same for all its attempts.
+
+    Its last part is of the moment of the claim: after `lpad reset` FireWorks counts from 1 again,
+    and what is still on its way from before must not be taken for the new launches.
+    """
+    claimed = str(document["state_history"][0].get("created_on", ""))
+    mark = zlib.crc32(claimed.encode()) & 0xFFFFFF
+    return f"fw{document['fw_id']}-l{document['launch_id']}-{mark:06x}"
+
+
 def attempt_of(document: Mapping[str, Any]) -> int:
     """The current attempt of a launch; 1 when no note says otherwise."""
     for entry in document.get("state_history", []):
@@ -99,17 +109,6 @@ def started_launch(document: Mapping[str, Any], update: Started | Finished) -> d
     launch.host, launch.ip, launch.launch_dir = update.host, update.ip, update.launch_dir
     running: dict[str, Any] = launch.to_db_dict()
     return running
-
-
-def storable(update: Finished) -> Finished:
-    """The update; or, when MongoDB cannot hold what the task returned, a FIZZLED one saying so."""
-    try:
-        bson.encode(update.action)
-    except (BSONError, OverflowError, ValueError, TypeError) as exc:
-        reason = f"the task's FWAction cannot be stored in MongoDB: {exc}"
-        action = failure_action(reason, reason)
-        return update.model_copy(update={"state": "FIZZLED", "action": action})
-    return update
 
 
 def finished_launch(document: Mapping[str, Any], update: Finished) -> dict[str, Any]:

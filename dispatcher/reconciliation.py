@@ -47,7 +47,8 @@ class Reconciliation:
 
         At a start those are what the dispatcher before us had in flight. Later they are what was
         paused while it waited for an executor, and resumed: then its message was cancelled, and it
-        must be published again (`waiting_are_gone`), as after a loss of Pub/Sub's state.
+        must be published again (`waiting_are_gone`), as after a loss of Pub/Sub's state. A RUNNING
+        one is found later only when MongoDB lost its last writes (`running_are_suspect`).
         """
         for claim in self._claims.active():
             if claim.launch_id in self._table or claim.launch_id in self._courier:
@@ -111,7 +112,7 @@ class Reconciliation:
         cancel = Cancel(
             job=entry.job,
             attempt=entry.attempt,
-            reason="its Firework was defused, paused, rerun or deleted",
+            reason="its Firework was defused, paused, rerun, ended or deleted",
         )
         self._outbox.cancel(cancel)
         self._table.discard(entry.launch_id)

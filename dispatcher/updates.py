@@ -20,8 +20,8 @@ from dispatcher.launch_documents import (
     attempt_of,
     finished_launch,
     fizzled_launch,
+    job_id,
     started_launch,
-    storable,
     unstarted_history,
 )
 from dispatcher.stored_workflow import (
@@ -30,7 +30,7 @@ from dispatcher.stored_workflow import (
     WorkflowMissingError,
     WorkflowStore,
 )
-from messaging.wire import Finished, Ping, Released, Started
+from messaging.wire import Finished, LaunchUpdate, Ping, Released, Started
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class Verdict(enum.Enum):
     APPLIED = "applied"
     #: Of an older attempt, or a repetition: dropped.
     STALE = "stale"
-    #: The Firework was defused, rerun, paused or deleted meanwhile: its job should be stopped.
+    #: Nobody waits for this attempt any more (its Firework was defused, rerun, paused, deleted or
+    #: ended by somebody else, or a newer attempt is on its way): it should be stopped.
     UNWANTED = "unwanted"
 
 
@@ -62,11 +63,11 @@ class Updates:
 
     def start(self, update: Started) -> Verdict:
         """RESERVED → RUNNING, with host, ip and launch directory."""
-        document = self._launch(update.launch_id)
-        if document is None:
+        document = self._launch(update)
+        if document is None or self._is_outdated(update, document):
             return Verdict.UNWANTED
-        if update.attempt < attempt_of(document) or document["state"] not in ACTIVE:
-            return Verdict.STALE
+        if not self._is_wanted(update.launch_id, [*_BEFORE_RUNNING, "RUNNING"]):
+            return Verdict.UNWANTED
         if document["state"] == "RESERVED":
             running = started_launch(document, update)
         else:
@@ -74,14 +75,15 @@ class Updates:
             place = {"host": update.host, "ip": update.ip, "launch_dir": update.launch_dir}
             running = {**document, **place}
         self._replace_active(update.launch_id, running)
-        return self._set_fireworks_state(update.launch_id, _BEFORE_RUNNING, "RUNNING")
+        self._set_fireworks_state(update.launch_id, _BEFORE_RUNNING, "RUNNING")
+        return Verdict.APPLIED
 
     def ping(self, update: Ping) -> Verdict:
         """The launch lives: time, checkpoint and trackers, as FireWorks' `ping_launch`."""
-        document = self._launch(update.launch_id)
-        if document is None:
+        document = self._launch(update)
+        if document is None or self._is_outdated(update, document):
             return Verdict.UNWANTED
-        if update.attempt < attempt_of(document) or document["state"] != "RUNNING":
+        if document["state"] != "RUNNING":
             return Verdict.STALE
         entry = f"state_history.{len(document['state_history']) - 1}"
         now = datetime.datetime.fromtimestamp(update.timestamp, datetime.timezone.utc)
@@ -95,12 +97,12 @@ class Updates:
         self._launchpad.launches.update_one(
             {"launch_id": update.launch_id, "state": "RUNNING"}, {"$set": fields}
         )
-        wanted = self._launchpad.fireworks.find_one({"launches": update.launch_id}, {"_id": 1})
+        wanted = self._is_wanted(update.launch_id, list(ACTIVE))
         return Verdict.APPLIED if wanted else Verdict.UNWANTED
 
     def release(self, update: Released) -> Verdict:
         """RUNNING → RESERVED: given back, not failed; as if it had not been started."""
-        document = self._launch(update.launch_id)
+        document = self._launch(update)
         if document is None or update.attempt < attempt_of(document):
             return Verdict.STALE
         if document["state"] != "RUNNING":
@@ -115,7 +117,8 @@ class Updates:
                 }
             },
         )
-        return self._set_fireworks_state(update.launch_id, ["RUNNING"], "RESERVED")
+        self._set_fireworks_state(update.launch_id, ["RUNNING"], "RESERVED")
+        return Verdict.APPLIED
 
     def finish(self, update: Finished) -> str | None:
         """The launch's end and all that FireWorks makes follow from it.
@@ -123,8 +126,7 @@ class Updates:
         The state in which it ended, once all is written; None when the update is stale.
         """
         launch_id = update.launch_id
-        update = storable(update)
-        document = self._launch(launch_id)
+        document = self._launch(update)
         if document is None:
             return None
         if document["state"] in ACTIVE:
@@ -154,11 +156,21 @@ class Updates:
             self._refresh_fireworks(launch_id)
         return len(ended)
 
-    def _launch(self, launch_id: int) -> dict[str, Any] | None:
+    def _launch(self, update: LaunchUpdate) -> dict[str, Any] | None:
+        """The launch that an update is about; None also when the id is another launch's by now."""
         found: dict[str, Any] | None = self._launchpad.launches.find_one(
-            {"launch_id": launch_id}, {"_id": 0}
+            {"launch_id": update.launch_id}, {"_id": 0}
         )
-        return found
+        return found if found is not None and job_id(found) == update.job else None
+
+    @staticmethod
+    def _is_outdated(update: LaunchUpdate, document: dict[str, Any]) -> bool:
+        """Whether the attempt that speaks can achieve nothing any more."""
+        return update.attempt < attempt_of(document) or document["state"] not in ACTIVE
+
+    def _is_wanted(self, launch_id: int, states: list[str]) -> bool:
+        query = {"launches": launch_id, "state": {"$in": states}}
+        return self._launchpad.fireworks.find_one(query, {"_id": 1}) is not None
 
     def _replace_active(self, launch_id: int, document: dict[str, Any]) -> bool:
         """Write the document if the launch is still active: only one can end it."""
@@ -167,7 +179,7 @@ class Updates:
         )
         return bool(result.matched_count)
 
-    def _set_fireworks_state(self, launch_id: int, before: list[str], state: str) -> Verdict:
+    def _set_fireworks_state(self, launch_id: int, before: list[str], state: str) -> None:
         """Move the Fireworks that share a launch (duplicates do) to RUNNING or RESERVED."""
         fireworks = list(
             self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1, "state": 1})
@@ -185,8 +197,6 @@ class Updates:
             except (WorkflowBusyError, WorkflowMissingError) as exc:
                 # The workflow's copy of a state on the way is for display; the end sets it right.
                 log.debug("%s", exc)
-        wanted = any(firework["state"] in (*before, state) for firework in fireworks)
-        return Verdict.APPLIED if wanted else Verdict.UNWANTED
 
     def _refresh_fireworks(self, launch_id: int) -> None:
         for firework in list(self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1})):
@@ -199,7 +209,7 @@ class Updates:
 
     def _fizzle(self, launch_id: int, fw_id: int, stacktrace: str) -> None:
         """The FWAction could not be applied: discard it, as FireWorks' Rocket does."""
-        document = self._launch(launch_id)
+        document = self._launchpad.launches.find_one({"launch_id": launch_id}, {"_id": 0})
         if document is None or document["state"] != "COMPLETED":
             log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, stacktrace)
             return

@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from executor.context import JobContext, use_context
 from executor.interruption import Interruption
 from executor.outcome import LaunchEnded, RawEnded, fizzled
@@ -45,6 +47,8 @@ from messaging.wire import Reply
 
 #: Environment variable that marks a child and all that its jobs start.
 MARK = "PORTFIRE_CHILD"
+#: Seconds for a job to clean up after its executor has died.
+_ORPHAN_SECONDS = 8.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -55,7 +59,11 @@ def child_main(pipe: Connection, options: ChildOptions, mark: str) -> None:
         _settle_in(mark)
         Child(pipe, options).serve()
     except (EOFError, OSError):
-        pass  # the executor closed the pipe: it needs this child no more
+        # The executor closed the pipe, and needs this child no more; or it is dead, and nobody
+        # else will see to what its last job left.
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            _kill_descendants()
     except BaseException:  # noqa: BLE001 - process top: say why before dying
         traceback.print_exc()
     finally:
@@ -175,7 +183,8 @@ def _settle_in(mark: str) -> None:
     os.setsid()
     with contextlib.suppress(AttributeError):  # Linux only; elsewhere the thread below must do
         libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # SIGTERM, so that a running job ends its program or container before this process ends.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         # What a job leaves behind stays below this process, where it is found when it must go.
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     parent = multiprocessing.parent_process()
@@ -189,8 +198,18 @@ def _settle_in(mark: str) -> None:
 
 
 def _die_with(sentinel: int) -> None:
+    """Without an executor: let the running job clean up, then end with all that it left."""
     wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_ORPHAN_SECONDS)  # the end of this process is what ends it sooner
+    _kill_descendants()
     os.killpg(0, signal.SIGKILL)
+
+
+def _kill_descendants() -> None:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _reap() -> None:

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 
+from executor.cancellations import Cancellations
 from executor.held_job import HeldJob, HeldJobs
 from executor.outcome import Interrupted
 from messaging.errors import MessageError, NotFoundError, PortfireError
@@ -28,11 +29,18 @@ class ControlListener:
     """
 
     def __init__(
-        self, pubsub: PubSub, *, subscription: str, jobs: HeldJobs, repair: Callable[[], None]
+        self,
+        pubsub: PubSub,
+        *,
+        subscription: str,
+        jobs: HeldJobs,
+        cancellations: Cancellations,
+        repair: Callable[[], None],
     ) -> None:
         self._pubsub = pubsub
         self._subscription = subscription
         self._jobs = jobs
+        self._cancellations = cancellations
         self._repair = repair
         self._stopping = threading.Event()
         self._failing = False
@@ -63,6 +71,9 @@ class ControlListener:
                 self._obey(message)
             if messages:
                 self._pubsub.acknowledge(self._subscription, [m.ack_id for m in messages])
+            elif not self._stopping.is_set():
+                # A subscription whose topic was deleted stays silent, and must be made again.
+                self._repair()
             self._failing = False
         except PortfireError as exc:
             if not self._failing and not self._stopping.is_set():
@@ -78,6 +89,8 @@ class ControlListener:
         except MessageError as exc:
             log.warning("ignored a control message: %s", exc)
             return
+        # First: a job that arrives at this moment must find it.
+        self._cancellations.add(cancel)
         for held in self._jobs.all():
             if _is_meant(cancel, held):
                 log.info("job %s cancelled: %s", held.id, cancel.reason)

@@ -24,6 +24,7 @@ import time
 from types import TracebackType
 
 from events.publisher import EventPublisher
+from executor.cancellations import Cancellations
 from executor.control import ControlListener
 from executor.heartbeat import Heartbeat
 from executor.held_job import KILL_AFTER_SECONDS, HeldJob, HeldJobs
@@ -36,9 +37,10 @@ from executor.report import Reporter
 from executor.settings import ExecutorSettings
 from executor.slot import Slot
 from executor.subscriptions import Subscriptions
-from executor.updates import host_and_ip
+from executor.updates import UpdateWriter, host_and_ip
 from messaging.errors import UsageError
 from messaging.leases import Lease, LeaseKeeper
+from storage_backends.registry import backend_name
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +96,11 @@ class Executor:
             self.stop()
 
     def start(self) -> None:
-        """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable."""
+        """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable, no such
+        storage backend.
+        """
         self._check_workdir()
+        backend_name(self.settings.storage)
         nursery = Nursery()
         # First of all: the fork server must not inherit anything of gRPC's.
         nursery.start()
@@ -166,7 +171,9 @@ class Executor:
 
     def _build(self, nursery: Nursery) -> None:
         settings, names = self.settings, self.settings.names
-        self._subscriptions = Subscriptions(self._pubsub, settings)
+        updates = UpdateWriter(self.id, settings.pool)
+        cancellations = Cancellations()
+        self._subscriptions = Subscriptions(self._pubsub, settings, updates)
         self._events = EventPublisher(self._pubsub, names, self.id)
         self._outbox = Outbox(self._pubsub.publish, self._helper_died)
         self._keeper = LeaseKeeper(
@@ -177,7 +184,7 @@ class Executor:
             on_death=self._helper_died,
         )
         self._reporter = Reporter(
-            executor=self.id,
+            updates=updates,
             names=names,
             events=self._events,
             outbox=self._outbox,
@@ -191,6 +198,7 @@ class Executor:
             pool=settings.pool,
             keeper=self._keeper,
             jobs=self._jobs,
+            cancellations=cancellations,
             reporter=self._reporter,
             repair=self._subscriptions.ensure_jobs,
             on_death=self._helper_died,
@@ -200,6 +208,7 @@ class Executor:
             self._pubsub,
             subscription=self._subscriptions.control,
             jobs=self._jobs,
+            cancellations=cancellations,
             repair=self._subscriptions.ensure_control,
         )
         self._heartbeat = Heartbeat(

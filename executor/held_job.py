@@ -14,7 +14,8 @@ from messaging.pubsub import Received
 from messaging.wire import LaunchJob, RawJob
 
 #: Seconds from asking a job to stop until all its processes are killed.
-KILL_AFTER_SECONDS = 5.0
+#: A program or container has 3 of them to end by itself, and must then be removed.
+KILL_AFTER_SECONDS = 8.0
 #: Deliveries after which a raw job gets an error reply instead of another executor to kill.
 RAW_MAX_ATTEMPTS = 5
 

@@ -8,13 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from executor.cancellations import Cancellations
 from executor.held_job import HeldJob, HeldJobs, key_of
+from executor.outcome import Interrupted
 from executor.report import Reporter
 from messaging.errors import MessageError, NotFoundError, PortfireError
 from messaging.leases import LeaseKeeper
 from messaging.names import belongs_to_pool
 from messaging.pubsub import PubSub, Received
-from messaging.wire import decode_job
+from messaging.wire import LaunchJob, decode_job
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Intake:
         pool: str,
         keeper: LeaseKeeper,
         jobs: HeldJobs,
+        cancellations: Cancellations,
         reporter: Reporter,
         repair: Callable[[], None],
         on_death: Callable[[str], None],
@@ -48,6 +51,7 @@ class Intake:
         self._pool = pool
         self._keeper = keeper
         self._jobs = jobs
+        self._cancellations = cancellations
         self._reporter = reporter
         self._repair = repair
         self._on_death = on_death
@@ -151,6 +155,9 @@ class Intake:
         self._jobs.add(held)
         if held.message.delivery_attempt > held.max_attempts:
             self._reporter.deliver_no_more(held)
+            return
+        if isinstance(held.job, LaunchJob) and (reason := self._cancellations.reason(held.job)):
+            self._reporter.report(held, Interrupted(cause="cancelled", reason=reason))
             return
         with self._arrived:
             self._queue.append(held)

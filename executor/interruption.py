@@ -31,7 +31,8 @@ class Interruption:
     def install(self) -> None:
         """Take SIGTERM; ignore SIGINT, which a terminal sends to everybody."""
         signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Not SIG_IGN, which the programs of tasks would inherit.
+        signal.signal(signal.SIGINT, lambda *_: None)
 
     def arm(self) -> None:
         """A job begins."""

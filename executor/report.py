@@ -47,7 +47,7 @@ class Reporter:
     def __init__(
         self,
         *,
-        executor: str,
+        updates: UpdateWriter,
         names: Names,
         events: EventPublisher,
         outbox: Outbox,
@@ -55,14 +55,13 @@ class Reporter:
         jobs: HeldJobs,
         on_child_death: Literal["fizzle", "retry"] = "retry",
     ) -> None:
-        self._executor = executor
         self._names = names
         self._events = events
         self._outbox = outbox
         self._keeper = keeper
         self._jobs = jobs
         self._on_child_death = on_child_death
-        self._updates = UpdateWriter(executor)
+        self._updates = updates
 
     def event(self, held: HeldJob, event_type: str, **fields: Any) -> None:
         """Publish an event about a job."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from executor.settings import ExecutorSettings
+from executor.updates import UpdateWriter
 from messaging.errors import NotFoundError, PortfireError
 from messaging.pubsub import PubSub
-from messaging.topology import ensure_control, ensure_pool
+from messaging.topology import ensure_control, ensure_executor
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ class Subscriptions:
     the executor goes on asking for its subscriptions. Thread-safe.
     """
 
-    def __init__(self, pubsub: PubSub, settings: ExecutorSettings) -> None:
+    def __init__(self, pubsub: PubSub, settings: ExecutorSettings, updates: UpdateWriter) -> None:
         self._pubsub = pubsub
         self._settings = settings
+        self._updates = updates
         #: Subscription that the executors of the pool share.
         self.jobs = settings.names.pool_jobs(settings.pool)
         #: Subscription of this executor alone.
@@ -34,10 +36,15 @@ class Subscriptions:
             self.ensure_control()
 
     def ensure_jobs(self) -> None:
-        """Make the pool's subscription."""
+        """Make the pool's subscription, and tell the dispatcher that jobs may have been lost."""
         settings = self._settings
         try:
-            ensure_pool(self._pubsub, settings.names, settings.pool, settings.lease_seconds)
+            made = ensure_executor(
+                self._pubsub, settings.names, settings.pool, settings.lease_seconds
+            )
+            if made:
+                # Without a dispatcher there is no such topic: it will see for itself.
+                self._pubsub.publish(settings.names.updates, [self._updates.pool_made()])
         except PortfireError as exc:
             _note(exc)
 

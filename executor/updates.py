@@ -8,14 +8,23 @@ from typing import Any
 from executor.held_job import HeldJob
 from executor.outcome import LaunchEnded, failure
 from messaging.pubsub import Outgoing
-from messaging.wire import Finished, LaunchJob, Ping, Released, Started, Update
+from messaging.wire import (
+    Finished,
+    LaunchJob,
+    LaunchUpdate,
+    Ping,
+    PoolMade,
+    Released,
+    Started,
+)
 
 
 class UpdateWriter:
     """Makes messages for the updates topic, in the name of one executor. Pure; thread-safe."""
 
-    def __init__(self, executor: str) -> None:
+    def __init__(self, executor: str, pool: str) -> None:
         self._executor = executor
+        self._pool = pool
         self._host, self._ip = host_and_ip()
 
     def started(self, held: HeldJob, job: LaunchJob) -> Outgoing:
@@ -89,9 +98,16 @@ class UpdateWriter:
             "executor": self._executor,
         }
 
-    def _message(self, update: Update) -> Outgoing:
-        attributes = {"type": update.update, "job": update.job, "executor": self._executor}
-        return Outgoing(update.encode(), attributes)
+    def pool_made(self) -> Outgoing:
+        """The pool's subscription was missing, and was made."""
+        made = PoolMade(pool=self._pool, executor=self._executor)
+        return Outgoing(made.encode(), self._attributes(made.update))
+
+    def _message(self, update: LaunchUpdate) -> Outgoing:
+        return Outgoing(update.encode(), {**self._attributes(update.update), "job": update.job})
+
+    def _attributes(self, update: str) -> dict[str, str]:
+        return {"type": update, "pool": self._pool, "executor": self._executor}
 
 
 def host_and_ip() -> tuple[str, str]:

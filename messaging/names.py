@@ -19,7 +19,7 @@ class Names:
 
     @property
     def updates(self) -> str:
-        """Topic of executors' updates, and the id of the dispatcher's subscription to it."""
+        """Topic of executors' updates."""
         return f"{self.prefix}-updates"
 
     @property
@@ -34,12 +34,20 @@ class Names:
 
     @property
     def dead_jobs(self) -> str:
-        """Topic of job messages that Pub/Sub gave up on, and the dispatcher's subscription."""
+        """Topic of job messages that Pub/Sub gave up on."""
         return f"{self.prefix}-jobs-dead"
 
     def pool_jobs(self, pool: str) -> str:
         """Subscription from which the executors of `pool` pull."""
         return f"{self.prefix}-jobs-{pool}"
+
+    def pool_updates(self, pool: str) -> str:
+        """Subscription from which the dispatcher of `pool` gets its executors' updates."""
+        return f"{self.prefix}-updates-{pool}"
+
+    def pool_dead_jobs(self, pool: str) -> str:
+        """Subscription from which the dispatcher of `pool` gets what Pub/Sub gave up on."""
+        return f"{self.prefix}-jobs-dead-{pool}"
 
     def executor_control(self, executor: str) -> str:
         """Subscription of one executor to the control topic."""

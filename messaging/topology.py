@@ -1,8 +1,8 @@
 """Makes the topics and subscriptions of an installation, where they are missing.
 
 All functions may be called again and again, by several programs at once: what is there already is
-left as it is. The first two return whether anything was missing: then whatever was on its way in
-Pub/Sub is lost. They raise ServiceError, NotFoundError (the topic of a subscription is missing) and
+left as it is. Most return whether something was missing: then whatever was on its way in Pub/Sub is
+lost. They raise ServiceError, NotFoundError (the topic of a subscription is missing) and
 UsageError (no permission to create).
 """
 
@@ -26,17 +26,29 @@ MIN_ACK_DEADLINE = 10.0
 MAX_ACK_DEADLINE = 600.0
 
 
-def ensure_topics(pubsub: PubSub, names: Names, ack_deadline: float = 60.0) -> bool:
-    """Make all topics, and the dispatcher's subscriptions to updates and to dead jobs.
+def ensure_dispatcher(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
+    """Make every topic, and the subscriptions of the dispatcher of `pool`.
 
-    `ack_deadline` is how long, in seconds, what a killed dispatcher had taken stays away. Only jobs
-    and updates count as missing: what is lost with another topic stops no job.
+    Only jobs and updates count as missing: what is lost with another topic stops no job.
     """
     for topic in (names.control, names.events, names.dead_jobs):
         pubsub.create_topic(topic)
-    _subscribe_all(pubsub, names.dead_jobs, ack_deadline)
+    _subscribe(pubsub, names.pool_dead_jobs(pool), names.dead_jobs, pool, lease_seconds)
     created = [pubsub.create_topic(topic) for topic in (names.jobs, names.updates)]
-    return any([*created, _subscribe_all(pubsub, names.updates, ack_deadline)])
+    # Last: should anything before it fail, it tells the next call what that one had begun.
+    updates = _subscribe(pubsub, names.pool_updates(pool), names.updates, pool, lease_seconds)
+    return any([*created, updates])
+
+
+def ensure_executor(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
+    """Make what executors of `pool` can do without a dispatcher (raw jobs need none).
+
+    Not the updates topic: until the dispatcher has made it, with its subscription, an update must
+    not get lost but fail, and be sent again. True when the pool's subscription was missing.
+    """
+    for topic in (names.jobs, names.control, names.events, names.dead_jobs):
+        pubsub.create_topic(topic)
+    return ensure_pool(pubsub, names, pool, lease_seconds)
 
 
 def ensure_pool(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
@@ -63,12 +75,18 @@ def ensure_control(pubsub: PubSub, names: Names, executor: str) -> None:
     )
 
 
-def _subscribe_all(pubsub: PubSub, topic: str, ack_deadline: float) -> bool:
-    """A subscription, named like the topic, to everything on it."""
+def _subscribe(
+    pubsub: PubSub, subscription: str, topic: str, pool: str, lease_seconds: float
+) -> bool:
+    """A pool's subscription for its dispatcher.
+
+    The ack deadline is how long what a killed dispatcher had taken stays away.
+    """
     return pubsub.create_subscription(
+        subscription,
         topic,
-        topic,
-        ack_deadline=min(max(ack_deadline, MIN_ACK_DEADLINE), MAX_ACK_DEADLINE),
+        filter=pool_filter(pool),
+        ack_deadline=min(max(lease_seconds, MIN_ACK_DEADLINE), MAX_ACK_DEADLINE),
         min_backoff=MIN_BACKOFF,
         max_backoff=MAX_BACKOFF,
     )
@@ -77,7 +95,7 @@ def _subscribe_all(pubsub: PubSub, topic: str, ack_deadline: float) -> bool:
 def missing_parts(pubsub: PubSub, names: Names, pool: str) -> list[str]:
     """What is not there of all that a dispatcher needs; for those who may not create it."""
     topics = [names.jobs, names.updates, names.control, names.events]
-    subscriptions = [names.updates, names.pool_jobs(pool)]
+    subscriptions = [names.pool_updates(pool), names.pool_jobs(pool)]
     return [f"topic {topic}" for topic in topics if not pubsub.topic_exists(topic)] + [
         f"subscription {name}" for name in subscriptions if not pubsub.subscription_exists(name)
     ]

@@ -9,7 +9,7 @@ direction    topic                 models
 ===========  ====================  =====================================
 dispatcher → executor  ``-jobs``     `LaunchJob`
 anybody    → executor  ``-jobs``     `RawJob`
-executor → dispatcher  ``-updates``  `Started`, `Ping`, `Finished`, `Released`
+executor → dispatcher  ``-updates``  `Started`, `Ping`, `Finished`, `Released`, `PoolMade`
 dispatcher → executors ``-control``  `Cancel`
 executor → ``reply_to``              `Reply`
 ===========  ====================  =====================================
@@ -155,7 +155,16 @@ class Released(_Update):
     reason: str
 
 
-Update = Started | Ping | Finished | Released
+class PoolMade(WireModel):
+    """An executor found the pool's subscription missing and made it: what was queued is lost."""
+
+    update: Literal["pool-made"] = "pool-made"
+    pool: str
+    executor: str
+
+
+LaunchUpdate = Started | Ping | Finished | Released
+Update = LaunchUpdate | PoolMade
 
 
 class Cancel(WireModel):

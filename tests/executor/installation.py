@@ -11,7 +11,7 @@ from executor.settings import ExecutorSettings
 from messaging.broker import Broker
 from messaging.names import Names
 from messaging.pubsub import Outgoing, PubSub, Received
-from messaging.topology import ensure_pool, ensure_topics
+from messaging.topology import ensure_dispatcher, ensure_pool
 from messaging.wire import Cancel, Finished, LaunchJob, Update, decode_update
 from tests.waiting import wait_until
 
@@ -32,7 +32,7 @@ class Installation:
 
     def create(self) -> None:
         """Make topics and subscriptions."""
-        ensure_topics(self.pubsub, self.names)
+        ensure_dispatcher(self.pubsub, self.names, "default", LEASE_SECONDS)
         ensure_pool(self.pubsub, self.names, "default", LEASE_SECONDS)
         self.pubsub.create_subscription(self.names.watcher("test"), self.names.events)
 
@@ -90,7 +90,7 @@ class Installation:
 
     def read(self) -> None:
         """Take what has arrived."""
-        for message in self.take(self.names.updates):
+        for message in self.take(self.names.pool_updates("default")):
             self.updates.append(decode_update(message.data))
         for message in self.take(self.names.watcher("test")):
             self.events.append(events.types.decode(message.data).model_dump())

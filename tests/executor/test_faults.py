@@ -210,6 +210,51 @@ def test_a_killed_executor_costs_its_lease_and_no_job(
     assert finished.state == "COMPLETED"
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        lambda pid_file: py_task(workflows.leave_program_behind, pid_file),
+        lambda pid_file: {
+            "_fw_name": "CommandTask",
+            "command": f"echo $$ > {pid_file}.new && mv {pid_file}.new {pid_file} && sleep 300",
+        },
+    ],
+)
+def test_a_killed_executor_leaves_no_program_behind(
+    installation: Installation, tmp_path: Path, task: Callable[[str], dict[str, Any]]
+) -> None:
+    pid_file = tmp_path / "pid"
+    victim = _executor_process(installation)
+    try:
+        installation.submit(launch(1, task(str(pid_file))))
+        pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text(), what="program"))
+    finally:
+        victim.kill()
+        victim.wait()
+    wait_until(lambda: not _runs(pid), what="the program's end")
+
+
+def test_a_launch_that_was_cancelled_while_it_waited_is_not_run(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    running, go, notes = tmp_path / "running", tmp_path / "go", tmp_path / "notes"
+    start_executor()
+    installation.submit(launch(1, py_task(workflows.wait_for_file, str(go), str(running))))
+    wait_until(running.exists, what="the job before it")
+    waiting = launch(2, py_task(workflows.note, str(notes)))
+    installation.submit(waiting)
+    # To the same subscription in this order: when the second is obeyed, so is the first.
+    installation.cancel(waiting, "paused")
+    installation.cancel(launch(1), "enough")
+    assert installation.event("job.cancelled")["id"] == "job-1"
+    installation.wait(lambda: len(installation.seen("job.cancelled")) == 2, 20, "both cancels")
+    # Resumed, it comes as a new attempt, which nobody has cancelled.
+    installation.submit(waiting.model_copy(update={"attempt": 2}))
+    [finished] = installation.finished()
+    assert (finished.launch_id, finished.attempt) == (2, 2)
+    assert notes.read_text() == "ran\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_command_softly_and_a_second_one_at_once(
     installation: Installation, tmp_path: Path, number: signal.Signals
