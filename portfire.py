@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,10 @@ def __getattr__(name: str) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """The `portfire` command; returns its exit code: 0 done, 1 failed, 2 wrong usage."""
     args = _parser().parse_args(argv)
-    _log_to_stderr(args.verbose)
+    # A daemon says on standard error that it runs and what befalls it; as a part of `run` it is
+    # quiet like that.
+    speaks = getattr(args, "speaks", False) and not getattr(args, "stop_with_parent", False)
+    _log_to_stderr(args.verbose + speaks)
     try:
         return int(args.run(args))
     except UsageError as exc:
@@ -76,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except PortfireError as exc:
         print(f"portfire: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone; nor must the interpreter's end try to write to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130

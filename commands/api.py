@@ -40,6 +40,6 @@ def run_launchpad(
             return open_files(file, fworker_file, None if file else EMBEDDED_FILE)
         from dispatcher.launchpad import load_fworker
 
-        return Source(launchpad=launchpad, fworker=load_fworker(fworker_file), embedded=None)
+        return Source(launchpad=launchpad, fworker=load_fworker(fworker_file))
 
     return run_source(open_source, load(ExecutorSettings, flags=settings))

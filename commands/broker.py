@@ -24,7 +24,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
     parser.add_argument("--port", type=int, default=8085, help="port, 0 for a free one (8085)")
     add_parent_flag(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, speaks=True)
 
 
 def run(args: argparse.Namespace) -> int:

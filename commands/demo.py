@@ -41,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
 
     def open_source() -> Source:
         source = open_files(None, None, EMBEDDED_FILE)
-        source.launchpad.m_logger.setLevel("WARNING")
         _add_workflow(source, folder, args.parts, console)
         return source
 
@@ -52,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if result.counts.fizzled or not result.counts.completed:
         return 1
     _print_answer(console, folder)
+    console.print(f"LaunchPad: {result.lpad} get_wflows -d more")
     return 0
 
 
@@ -83,4 +83,3 @@ def _print_answer(console: Any, folder: Path) -> None:
     total = sum(count for _, count in words)
     console.print(f"answer: {total:,} words, {len(words):,} different; most frequent: {most}")
     console.print(f"outputs: {folder / RESULT} and the folders beside it")
-    console.print(f"LaunchPad: MONGOMOCK_SERVERSTORE_FILE={EMBEDDED_FILE} lpad get_wflows -d more")

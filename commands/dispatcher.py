@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
         help="do not create topics and subscriptions (for those without that right)",
     )
     options.add_settings_file(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, speaks=True)
 
 
 def run(args: argparse.Namespace) -> int:

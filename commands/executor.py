@@ -27,7 +27,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="launch directories (PORTFIRE_WORKDIR)")
     options.add_settings_file(parser)
     add_parent_flag(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, speaks=True)
 
 
 def run(args: argparse.Namespace) -> int:

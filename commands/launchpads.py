@@ -25,8 +25,8 @@ class Source:
 
     launchpad: Any
     fworker: Any
-    #: File of the embedded database, when that is used.
-    embedded: Path | None
+    #: The lpad command that looks at the same LaunchPad.
+    lpad: str = "lpad"
 
 
 def open_source(args: argparse.Namespace, *, allow_embedded: bool) -> Source:
@@ -39,6 +39,8 @@ def open_source(args: argparse.Namespace, *, allow_embedded: bool) -> Source:
     fworker_file = _named(args.fworker_file, args.config_dir, "my_fworker.yaml")
     configured = launchpad_file or _configured_launchpad()
     embedded = EMBEDDED_FILE if configured is None and allow_embedded else None
+    if embedded is not None:
+        print(f"no my_launchpad.yaml: using the embedded LaunchPad {embedded}", file=sys.stderr)
     return open_files(launchpad_file, fworker_file, embedded)
 
 
@@ -56,7 +58,10 @@ def open_files(
             launchpads.find_launchpad_file(launchpad_file) if embedded is None else None
         )
         fworker = launchpads.load_fworker(fworker_file)
-    return Source(launchpad=launchpad, fworker=fworker, embedded=embedded)
+    lpad = f"lpad -l {launchpad_file}" if launchpad_file else "lpad"
+    if embedded is not None:
+        lpad = f"MONGOMOCK_SERVERSTORE_FILE={embedded} lpad"
+    return Source(launchpad=launchpad, fworker=fworker, lpad=lpad)
 
 
 def _named(given: Path | None, config_dir: Path | None, name: str) -> Path | None:

@@ -11,21 +11,25 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
+
+import yaml
 
 from executor.settings import ExecutorSettings
-from messaging.errors import PortfireError
+from messaging.errors import PortfireError, UsageError
 
 log = logging.getLogger(__name__)
 
 #: Starts of one child process before the run is given up.
 _MAX_STARTS = 5
 _STOP_SECONDS = 10.0
+_EXECUTOR_VARIABLES = tuple(ExecutorSettings.environment_names().values())
 
 
 @dataclass
@@ -68,15 +72,15 @@ class Child:
 class LocalProcesses:
     """Broker and executor of one run; started again when they die. A context manager."""
 
-    def __init__(self, settings: ExecutorSettings, settings_file: Path | None, prefix: str) -> None:
+    def __init__(self, settings: ExecutorSettings, prefix: str) -> None:
         self.failure: str | None = None
         #: Called once when a child cannot be kept alive.
         self.on_failure: Callable[[], None] = lambda: None
         self._settings = settings
-        self._settings_file = settings_file
         self._prefix = prefix
         self._stopping = threading.Event()
         self._children: list[Child] = []
+        self._files = contextlib.ExitStack()
 
     def __enter__(self) -> LocalProcesses:
         return self
@@ -105,24 +109,27 @@ class LocalProcesses:
 
     def start_executor(self, address: str) -> None:
         """Start the executor on that broker."""
-        settings = self._settings
-        environment = {
-            **os.environ,
-            "PUBSUB_EMULATOR_HOST": address,
-            "PORTFIRE_PREFIX": self._prefix,
-            "PORTFIRE_POOL": settings.pool,
-            "PORTFIRE_WORKDIR": str(settings.workdir),
-            "THREADS": str(settings.threads),
-            "STORAGE": settings.storage,
-        }
+        # By file, not by environment: these settings have been put together already, and whatever
+        # else the environment says must not go over them.
+        # In a directory of our own, which nobody else can read: storage options may be secret.
+        directory = self._files.enter_context(tempfile.TemporaryDirectory(prefix="portfire-run-"))
+        file = Path(directory) / "executor.yml"
+        file.write_text(yaml.safe_dump(self._executor_settings(address)), encoding="utf-8")
+        environment = {**os.environ}
         # Executors have no database; FireWorks would read and write this one at import and exit.
-        environment.pop("MONGOMOCK_SERVERSTORE_FILE", None)
-        arguments = ["executor"]
-        if self._settings_file is not None:
-            arguments.append(str(self._settings_file))
+        for variable in ("MONGOMOCK_SERVERSTORE_FILE", *_EXECUTOR_VARIABLES):
+            environment.pop(variable, None)
+        arguments = ["executor", str(file)]
         child = Child("executor", arguments, environment, stdout=sys.stderr.fileno())
         child.start()
         self._supervise(child)
+
+    def _executor_settings(self, address: str) -> dict[str, Any]:
+        values: dict[str, Any] = self._settings.model_dump(mode="json")
+        if "executor_id" not in self._settings.model_fields_set:
+            # One that is started again is another executor.
+            del values["executor_id"]
+        return {**values, "emulator_host": address, "prefix": self._prefix}
 
     def stop_executor(self) -> None:
         """Let it finish or give back what runs, and wait for its end."""
@@ -142,6 +149,7 @@ class LocalProcesses:
         self.stop_executor()
         for child in self._children:
             child.stop(_STOP_SECONDS)
+        self._files.close()
 
     def _supervise(self, child: Child) -> None:
         self._children.append(child)
@@ -178,7 +186,10 @@ def run_slot(workdir: Path) -> Iterator[str]:
     directory and number. So what a killed run left RESERVED or RUNNING is found and taken over by
     the next one, and two at the same time leave each other's launches alone.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"workdir {workdir} cannot be used: {exc.strerror}") from exc
     identity = f"{socket.gethostname()}:{workdir.resolve()}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     for number in range(1, 1000):

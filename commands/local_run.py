@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.launchpads import Source
@@ -37,12 +36,13 @@ class RunResult:
     seconds: float
     #: Jobs given back because the run was stopped early.
     given_back: int = 0
+    #: The lpad command that looks at this LaunchPad.
+    lpad: str = "lpad"
 
 
 def run_launchpad(
     open_source: Callable[[], Source],
     settings: ExecutorSettings,
-    settings_file: Path | None = None,
     on_record: Callable[[JobMetrics], None] | None = None,
 ) -> tuple[RunResult, Sequence[JobMetrics]]:
     """Run all that a LaunchPad holds with the executor that `settings` describe.
@@ -57,7 +57,7 @@ def run_launchpad(
     began = time.monotonic()
     with (
         run_slot(settings.workdir) as prefix,
-        LocalProcesses(settings, settings_file, prefix) as processes,
+        LocalProcesses(settings, prefix) as processes,
     ):
         address = processes.start_broker()
         # Before the LaunchPad is opened: both take a second to import FireWorks.
@@ -72,7 +72,10 @@ def run_launchpad(
         finally:
             monitor.close()
     result = RunResult(
-        counts=dispatcher.counts, seconds=time.monotonic() - began, given_back=given_back
+        counts=dispatcher.counts,
+        seconds=time.monotonic() - began,
+        given_back=given_back,
+        lpad=source.lpad,
     )
     return result, monitor.records
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = options.settings(ExecutorSettings, args)
     result, records = run_launchpad(
-        lambda: launchpads.open_source(args, allow_embedded=True), settings, args.settings_file
+        lambda: launchpads.open_source(args, allow_embedded=True), settings
     )
     if args.json:
         print(as_json(result, records))

@@ -54,7 +54,11 @@ def print_summary(console: Console, result: RunResult, records: Sequence[JobMetr
     if len(failed) > _SHOWN_FAILURES:
         console.print(f"  and {len(failed) - _SHOWN_FAILURES} more")
     if failed:
-        console.print("  `lpad get_fws -s FIZZLED -d all` shows them with their stack traces")
+        console.print(
+            f"  `{result.lpad} get_fws -s FIZZLED -d all` shows them with their stack traces",
+            markup=False,
+            highlight=False,
+        )
 
 
 def job_table(records: Sequence[JobMetrics]) -> Table:

@@ -136,7 +136,10 @@ class Applier:
     def _apply_one(self, update: Update, ended: Set[tuple[int, int]] = frozenset()) -> bool:
         """Apply; False when it must be delivered again."""
         if isinstance(update, PoolMade):
-            log.warning("the subscription of pool %s had to be made anew", update.pool)
+            if len(self._table):
+                log.warning(
+                    "the subscription of pool %s was lost; jobs are sent again", update.pool
+                )
             self._table.suspect_all(time.monotonic())
             return True
         if (update.launch_id, update.attempt) in ended and not isinstance(update, Finished):

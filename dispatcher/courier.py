@@ -58,7 +58,8 @@ class Courier:
         if not parcels:
             return 0
         message_ids = self._outbox.publish_jobs(jobs)
-        self._waiting = [parcel for parcel in self._waiting if parcel not in parcels]
+        sent = {job.launch_id for job in jobs}
+        self._waiting = [each for each in self._waiting if each.claim.launch_id not in sent]
         now = time.monotonic()
         for job in jobs:
             # Before anything is recorded: should that fail, the job is known all the same.

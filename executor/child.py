@@ -174,8 +174,10 @@ def _run_raw(record: RunRaw, context: ChildContext) -> RawEnded:
         reply = Reply(job=record.job_id, exceptions=[text])
     if not reply.exceptions and reply.exit_status == 0:
         return RawEnded(reply=reply)
+    phase = context.failed_phase or "job"
     reason = "; ".join(reply.exceptions or []) or f"exit status {reply.exit_status}"
-    return RawEnded(reply=reply, phase=context.failed_phase or "job", reason=reason)
+    # The reply has no field for the phase, so its text begins with it; the event has one.
+    return RawEnded(reply=reply, phase=phase, reason=reason.removeprefix(f"{phase}: "))
 
 
 def _settle_in(mark: str) -> None:

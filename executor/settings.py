@@ -38,7 +38,7 @@ class ExecutorSettings(PubSubSettings):
     )
     pool: str = Field(
         default="default",
-        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
         description="The kind of job that this executor takes: "
         "the executors of one pool share its subscription.",
         json_schema_extra={"env": "PORTFIRE_POOL"},

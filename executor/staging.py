@@ -130,7 +130,6 @@ class _Run:
 
     def execute(self, execute: Execute) -> Executed:
         with self._phase("execution", announced=True) as fields:
-            fields["executable"] = self.job.executable
             executed = execute(self.workspace)
             code = executed.ended.exit_code
             self.report.exit_code = code
@@ -232,9 +231,10 @@ class _Run:
     @contextmanager
     def _phase(self, phase: Phase, *, announced: bool) -> Iterator[dict[str, Any]]:
         """Time a phase and announce both ends of it; turns what goes wrong into a PhaseError."""
-        fields: dict[str, Any] = {}
         started = time.monotonic()
-        self._note(f"{phase}.started", announced, {})
+        about = {"executable": self.job.executable} if phase == "execution" else {}
+        self._note(f"{phase}.started", announced, about)
+        fields: dict[str, Any] = {**about}
         try:
             yield fields
         except (PortfireError, OSError) as exc:

@@ -102,6 +102,10 @@ def _problems(cls: type[Settings], error: ValidationError, origin: Mapping[str, 
             problems.append(f"{where} is no setting; the settings are: {known}")
         else:
             value = "***" if _is_secret(field) else repr(item["input"])
+            if item["type"] == "string_pattern_mismatch":
+                meaning = cls.model_fields[field].description
+                problems.append(f"{where} is {value}, which is no such name; it means: {meaning}")
+                continue
             problems.append(f"{where} is {value}: {item['msg'][:1].lower()}{item['msg'][1:]}")
     return problems
 

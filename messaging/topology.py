@@ -94,8 +94,8 @@ def _subscribe(
 
 def missing_parts(pubsub: PubSub, names: Names, pool: str) -> list[str]:
     """What is not there of all that a dispatcher needs; for those who may not create it."""
-    topics = [names.jobs, names.updates, names.control, names.events]
-    subscriptions = [names.pool_updates(pool), names.pool_jobs(pool)]
+    topics = [names.jobs, names.updates, names.control, names.events, names.dead_jobs]
+    subscriptions = [names.pool_updates(pool), names.pool_jobs(pool), names.pool_dead_jobs(pool)]
     return [f"topic {topic}" for topic in topics if not pubsub.topic_exists(topic)] + [
         f"subscription {name}" for name in subscriptions if not pubsub.subscription_exists(name)
     ]
