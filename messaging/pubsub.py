@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import google.auth
-import google.auth.exceptions
-import grpc
 from google.api_core import exceptions as google_errors
 from google.protobuf import duration_pb2
 from google.pubsub_v1 import PublisherClient, SubscriberClient, types
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from messaging.errors import MessageTooLargeError, NotFoundError, ServiceError, UsageError
+from messaging.connection import open_channel, translated
+from messaging.errors import MessageTooLargeError, NotFoundError, ServiceError
 from messaging.wire import MAX_MESSAGE_BYTES
 
 #: Limits of one Publish request.
@@ -34,25 +31,6 @@ _MAX_REQUEST_MESSAGES = 1000
 _MAX_REQUEST_ACK_IDS = 1000
 #: What a message costs beside its data and attributes, generously.
 _MESSAGE_OVERHEAD_BYTES = 64
-
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.keepalive_time_ms", 30_000),
-    # A broker that comes back is found again within seconds; gRPC's own default waits up to 120 s.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Channels to the same server must not share a connection: `cancel_pulls` closes one of them.
-    ("grpc.use_local_subchannel_pool", 1),
-]
-_USAGE_ERRORS = (
-    google_errors.InvalidArgument,
-    google_errors.FailedPrecondition,
-    google_errors.Forbidden,
-    google_errors.Unauthenticated,
-    google_errors.MethodNotImplemented,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +78,9 @@ class PubSub:
         self.project = project
         self.emulator_host = emulator_host
         self._publisher = PublisherClient(
-            transport=PublisherGrpcTransport(channel=self._channel(PublisherGrpcTransport))
+            transport=PublisherGrpcTransport(
+                channel=open_channel(PublisherGrpcTransport, emulator_host)
+            )
         )
         self._subscriber = self._subscriber_client()
         # Pulls have a channel of their own, so that closing it wakes them and nothing else.
@@ -137,7 +117,7 @@ class PubSub:
             request = types.PublishRequest.pb()(topic=self.topic_path(topic))
             for message in chunk:
                 request.messages.add(data=message.data, attributes=dict(message.attributes))
-            with _translated(f"publish to topic {topic}"):
+            with translated(f"publish to topic {topic}"):
                 response = self._publisher.publish(
                     request=types.PublishRequest.wrap(request), retry=None, timeout=timeout
                 )
@@ -152,7 +132,7 @@ class PubSub:
             subscription=self.subscription_path(subscription), max_messages=max_messages
         )
         try:
-            with _translated(f"pull from subscription {subscription}"):
+            with translated(f"pull from subscription {subscription}"):
                 response = self._puller.pull(request=request, retry=None, timeout=timeout)
         except (ServiceError, ValueError) as exc:
             # gRPC says ValueError of a channel that is closed already.
@@ -164,7 +144,7 @@ class PubSub:
     def acknowledge(self, subscription: str, ack_ids: Sequence[str]) -> None:
         """Settle messages for good. Best effort, as Pub/Sub's: a stale ack id has no effect."""
         for chunk in _slices(ack_ids):
-            with _translated(f"acknowledge on subscription {subscription}"):
+            with translated(f"acknowledge on subscription {subscription}"):
                 self._subscriber.acknowledge(
                     subscription=self.subscription_path(subscription),
                     ack_ids=chunk,
@@ -175,7 +155,7 @@ class PubSub:
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: float) -> None:
         """Let leases end `seconds` from now; 0 gives the messages back at once."""
         for chunk in _slices(ack_ids):
-            with _translated(f"extend leases on subscription {subscription}"):
+            with translated(f"extend leases on subscription {subscription}"):
                 self._subscriber.modify_ack_deadline(
                     subscription=self.subscription_path(subscription),
                     ack_ids=chunk,
@@ -186,7 +166,7 @@ class PubSub:
 
     def create_topic(self, topic: str) -> bool:
         """Make the topic; False when it was there already."""
-        with _translated(f"create topic {topic}"):
+        with translated(f"create topic {topic}"):
             try:
                 self._publisher.create_topic(name=self.topic_path(topic), retry=None, timeout=30.0)
             except google_errors.AlreadyExists:
@@ -195,13 +175,13 @@ class PubSub:
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic; raises NotFoundError when there is none."""
-        with _translated(f"delete topic {topic}"):
+        with translated(f"delete topic {topic}"):
             self._publisher.delete_topic(topic=self.topic_path(topic), retry=None, timeout=30.0)
 
     def topic_exists(self, topic: str) -> bool:
         """Whether the topic is there."""
         try:
-            with _translated(f"look up topic {topic}"):
+            with translated(f"look up topic {topic}"):
                 self._publisher.get_topic(topic=self.topic_path(topic), retry=None, timeout=30.0)
         except NotFoundError:
             return False
@@ -210,7 +190,7 @@ class PubSub:
     def subscription_exists(self, subscription: str) -> bool:
         """Whether the subscription is there and still attached to its topic."""
         try:
-            with _translated(f"look up subscription {subscription}"):
+            with translated(f"look up subscription {subscription}"):
                 found = self._subscriber.get_subscription(
                     subscription=self.subscription_path(subscription), retry=None, timeout=30.0
                 )
@@ -256,7 +236,7 @@ class PubSub:
             request.retry_policy = types.RetryPolicy(
                 minimum_backoff=_duration(min_backoff), maximum_backoff=_duration(max_backoff)
             )
-        with _translated(f"create subscription {subscription} to topic {topic}"):
+        with translated(f"create subscription {subscription} to topic {topic}"):
             try:
                 self._subscriber.create_subscription(request=request, retry=None, timeout=30.0)
             except google_errors.AlreadyExists:
@@ -268,7 +248,7 @@ class PubSub:
 
     def delete_subscription(self, subscription: str) -> None:
         """Delete the subscription; raises NotFoundError when there is none."""
-        with _translated(f"delete subscription {subscription}"):
+        with translated(f"delete subscription {subscription}"):
             self._subscriber.delete_subscription(
                 subscription=self.subscription_path(subscription), retry=None, timeout=30.0
             )
@@ -289,20 +269,8 @@ class PubSub:
         self._publisher.transport.close()
 
     def _subscriber_client(self) -> Any:
-        channel = self._channel(SubscriberGrpcTransport)
+        channel = open_channel(SubscriberGrpcTransport, self.emulator_host)
         return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
-
-    def _channel(self, transport: Any) -> Any:
-        if self.emulator_host:
-            return grpc.insecure_channel(self.emulator_host, options=_CHANNEL_OPTIONS)
-        try:
-            credentials, _ = google.auth.default(scopes=transport.AUTH_SCOPES)
-        except google.auth.exceptions.DefaultCredentialsError as exc:
-            raise UsageError(
-                "no Google Cloud credentials found: run `gcloud auth application-default login`, "
-                "or set PUBSUB_EMULATOR_HOST to use a broker on this machine"
-            ) from exc
-        return transport.create_channel(credentials=credentials, options=_CHANNEL_OPTIONS)
 
 
 def _received(item: Any) -> Received:
@@ -350,18 +318,3 @@ def _duration(seconds: float) -> duration_pb2.Duration:
 
 def _ran_out_of_time(error: Exception) -> bool:
     return isinstance(error.__cause__, google_errors.DeadlineExceeded)
-
-
-@contextmanager
-def _translated(action: str) -> Iterator[None]:
-    """Turn the client library's errors into ours, naming what was tried."""
-    try:
-        yield
-    except google_errors.NotFound as exc:
-        raise NotFoundError(f"cannot {action}: {exc.message}") from exc
-    except _USAGE_ERRORS as exc:
-        raise UsageError(f"Pub/Sub refuses to {action}: {exc.message}") from exc
-    except google_errors.GoogleAPICallError as exc:
-        raise ServiceError(f"cannot {action} now: {exc.message}") from exc
-    except google.auth.exceptions.GoogleAuthError as exc:
-        raise ServiceError(f"cannot {action}: credentials could not be used: {exc}") from exc
