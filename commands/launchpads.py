@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import importlib.util
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -27,6 +28,8 @@ class Source:
     fworker: Any
     #: The lpad command that looks at the same LaunchPad.
     lpad: str = "lpad"
+    #: Open file whose lock keeps other programs from the embedded database while this lives.
+    lock: IO[str] | None = None
 
 
 def open_source(args: argparse.Namespace, *, allow_embedded: bool) -> Source:
@@ -50,8 +53,10 @@ def open_files(
     """Open these files, or the embedded database, before FireWorks was imported."""
     from dispatcher import launchpad as launchpads
 
+    lock = None
     if embedded is not None:
         launchpads.use_embedded_launchpad(embedded)
+        lock = _lock(embedded)
     # FireWorks prints on standard output which configuration files it found.
     with contextlib.redirect_stdout(sys.stderr):
         launchpad = launchpads.open_launchpad(
@@ -61,7 +66,21 @@ def open_files(
     lpad = f"lpad -l {launchpad_file}" if launchpad_file else "lpad"
     if embedded is not None:
         lpad = f"MONGOMOCK_SERVERSTORE_FILE={embedded} lpad"
-    return Source(launchpad=launchpad, fworker=fworker, lpad=lpad)
+    return Source(launchpad=launchpad, fworker=fworker, lock=lock, lpad=lpad)
+
+
+def _lock(embedded: Path) -> IO[str]:
+    """Each program keeps the whole embedded database in memory: two would undo each other."""
+    lock = embedded.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        lock.close()
+        raise UsageError(
+            f"another run is using the embedded LaunchPad {embedded}: wait for its end, or use a "
+            "MongoDB, which many may share (-l)"
+        ) from exc
+    return lock
 
 
 def _named(given: Path | None, config_dir: Path | None, name: str) -> Path | None:

@@ -8,10 +8,9 @@ from collections import defaultdict, deque
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
-from pymongo.errors import PyMongoError
-
 from dispatcher.in_flight import InFlightTable
 from dispatcher.launch_documents import failure_action
+from dispatcher.launchpad import refuses_document
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery
 from dispatcher.stored_workflow import WorkflowBusyError
@@ -150,9 +149,9 @@ class Applier:
         except WorkflowBusyError as exc:
             log.info("%s; update of job %s waits", exc, update.job)
             return False
-        except (PyMongoError, PortfireError):
-            raise
-        except Exception as exc:  # noqa: BLE001 - nothing unforeseen may stop all other work
+        except Exception as exc:  # nothing unforeseen may stop all other work
+            if not refuses_document(exc):
+                raise
             return self._give_up(update, exc)
         if verdict is Verdict.STALE:
             self._counts.stale += 1

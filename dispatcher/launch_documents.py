@@ -59,7 +59,13 @@ def reserved_launch(
         fw_id=firework["fw_id"],
     )
     document: dict[str, Any] = launch.to_db_dict()
-    document["trackers"] = list(firework["spec"].get("_trackers", []))
+    trackers = firework["spec"].get("_trackers")
+    # Only what FireWorks can read again: a launch document must never be beyond its reader.
+    document["trackers"] = [
+        dict(tracker)
+        for tracker in (trackers if isinstance(trackers, list) else [])
+        if isinstance(tracker, Mapping) and isinstance(tracker.get("filename"), str)
+    ]
     document["state_history"][-1][NOTE] = claimant.note(attempt=1)
     return document
 

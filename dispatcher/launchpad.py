@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pymongo
-from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+)
 
 from messaging.errors import PortfireError, ServiceError, UsageError
 
 #: How long a LaunchPad may take to answer the first question, in seconds.
 _CONNECT_SECONDS = 5.0
+#: MongoDB's error codes for documents: BadValue, DollarPrefixedFieldName, DottedFieldName,
+#: BSONObjectTooLarge, and two for documents that an update would make too large.
+_DOCUMENT_CODES = frozenset({2, 52, 57, 10334, 17419, 17420})
 
 
 def find_launchpad_file(given: Path | None) -> Path | None:
@@ -87,6 +96,16 @@ def where(launchpad: Any) -> str:
         nodes = ",".join(f"{host}:{port}" for host, port in launchpad.connection.nodes)
         return f"{nodes or 'the given URI'}/{launchpad.name}"
     return f"{launchpad.host}:{launchpad.port}/{launchpad.name}"
+
+
+def refuses_document(error: Exception) -> bool:
+    """Whether MongoDB (or BSON) cannot take what was to be written: trying again is in vain."""
+    if isinstance(error, BulkWriteError):
+        codes = {item.get("code") for item in (error.details or {}).get("writeErrors", [])}
+        return bool(codes & _DOCUMENT_CODES)
+    if isinstance(error, OperationFailure):
+        return error.code in _DOCUMENT_CODES
+    return not isinstance(error, (PyMongoError, PortfireError))
 
 
 @contextmanager

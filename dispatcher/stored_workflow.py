@@ -28,6 +28,7 @@ from fireworks.core.launchpad import get_action_from_gridfs
 from pymongo.errors import PyMongoError
 
 from dispatcher.journal import clear_journal, recover_journal, write_documents, write_journal
+from dispatcher.launchpad import refuses_document
 from dispatcher.opaque import opaque
 from messaging.errors import JobError, PortfireError
 
@@ -180,9 +181,9 @@ class LockedWorkflow:
         """
         try:
             self._write()
-        except PyMongoError:
-            raise
         except Exception as exc:  # BSON's errors have no root: too large, too big a number, ...
+            if not refuses_document(exc):
+                raise
             raise ActionError(traceback.format_exc()) from exc
 
     def _write(self) -> None:
