@@ -91,6 +91,8 @@ def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
         lease_seconds=settings.lease_seconds,
         max_in_flight=4 * settings.threads + 16,
         lost_seconds=2.5 * settings.heartbeat_seconds,
+        # Its executor died with it; and we hold the lock of its prefix.
+        predecessors_dead=True,
         drain=True,
     )
     return Dispatcher(dispatcher_settings, source.launchpad, source.fworker, settings.connect())

@@ -16,10 +16,14 @@ def add_parent_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def obey_parent_flag(args: argparse.Namespace) -> None:
-    """With the flag: get SIGTERM when the process that started us ends, however it ends."""
+    """With the flag: be killed when the process that started us ends, however it ends.
+
+    Killed, not asked to stop: broker, executor and dispatcher of a run die together, and none of
+    them has anybody left to report to.
+    """
     if args.stop_with_parent:
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             # It ended before the kernel knew of our wish.
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL)

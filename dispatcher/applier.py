@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from dispatcher.in_flight import InFlightTable
@@ -70,7 +70,10 @@ class Applier:
         table: InFlightTable,
         outbox: Outbox,
         counts: Counts,
+        on_loss: Callable[[], None],
     ) -> None:
+        """`on_loss` is called when jobs that wait in Pub/Sub have been lost."""
+        self._on_loss = on_loss
         self._pubsub = pubsub
         self._pool = pool
         self._dead_jobs = names.pool_dead_jobs(pool)
@@ -139,7 +142,7 @@ class Applier:
                 log.warning(
                     "the subscription of pool %s was lost; jobs are sent again", update.pool
                 )
-            self._table.suspect_all(time.monotonic())
+            self._on_loss()
             return True
         if (update.launch_id, update.attempt) in ended and not isinstance(update, Finished):
             # The end is in this batch and says all that the beginning does.
@@ -161,7 +164,7 @@ class Applier:
 
     def _give_up(self, update: LaunchUpdate, error: Exception) -> bool:
         """What MongoDB or FireWorks cannot take: a launch must end all the same."""
-        log.exception("%s update of job %s cannot be applied", update.update, update.job)
+        log.error("%s update of job %s cannot be applied: %r", update.update, update.job, error)
         if not isinstance(update, Finished):
             return True
         reason = f"the result of job {update.job} cannot be stored: {type(error).__name__}: {error}"
@@ -171,13 +174,21 @@ class Applier:
         return self._apply_one(fizzled)
 
     def _dispatch(self, update: LaunchUpdate) -> Verdict:
-        now = time.monotonic()
         if isinstance(update, Finished):
             return self._finish(update)
+        released = isinstance(update, Released)
+        if released and self._table.runs_elsewhere(update.launch_id, update.executor):
+            # Overtaken by the start on the executor that it was released to.
+            return Verdict.STALE
+        self._table.hear(
+            update.launch_id,
+            update.attempt,
+            time.monotonic(),
+            running=not released,
+            executor=update.executor,
+        )
         if isinstance(update, Released):
-            self._table.hear(update.launch_id, update.attempt, now, running=False)
             return self._updates.release(update)
-        self._table.hear(update.launch_id, update.attempt, now, running=True)
         if isinstance(update, Started):
             return self._updates.start(update)
         return self._updates.ping(update)

@@ -26,9 +26,11 @@ from dispatcher.launch_documents import Claimant
 from dispatcher.launchpad import database_errors, where
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Inbox, Receiver
-from dispatcher.reconciliation import Reconciliation
+from dispatcher.reconciliation import Reconciliation, Running
 from dispatcher.settings import DispatcherSettings
 from dispatcher.stored_workflow import WorkflowBusyError, WorkflowStore
+from dispatcher.tenure import RENEW_SECONDS, Tenure
+from dispatcher.topology_watch import TopologyWatch
 from dispatcher.updates import Updates
 from messaging import topology
 from messaging.errors import NotFoundError, ServiceError, UsageError
@@ -55,13 +57,22 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._inbox = Inbox()
         self._table = InFlightTable()
-        self._store = WorkflowStore(launchpad, owner=f"portfire/{settings.prefix}/{settings.pool}")
+        owner = f"portfire/{settings.prefix}/{settings.pool}"
+        self._tenure = Tenure(launchpad, owner)
+        self._store = WorkflowStore(launchpad, owner)
         self._updates = Updates(launchpad, self._store)
         outbox = Outbox(pubsub, self._names)
         self._claimant = Claimant(prefix=settings.prefix, pool=settings.pool)
         self._claims = Claims(launchpad, self._store, self._claimant, fworker)
         self._applier = Applier(
-            pubsub, self._names, settings.pool, self._updates, self._table, outbox, self.counts
+            pubsub,
+            self._names,
+            settings.pool,
+            self._updates,
+            self._table,
+            outbox,
+            self.counts,
+            on_loss=self._note_loss,
         )
         self._courier = Courier(
             self._claims, outbox, self._table, settings.max_attempts, self._refuse
@@ -70,14 +81,14 @@ class Dispatcher:
             launchpad, self._store, self._claims, self._courier, self._table, outbox, self.counts
         )
         self._next_check = 0.0
-        self._next_topology = 0.0
+        self._next_renewal = 0.0
         self._claiming = True
         self._quiet_seconds: float | None = None
         self._last_work = 0.0
         self._failing = False
         #: A turn was cut off: what it had begun in the LaunchPad must be finished first.
         self._interrupted = False
-        #: Topics or subscriptions were missing, and what was on its way in them is lost.
+        #: Topics or subscriptions were missing; not all that was lost with them is sent again.
         self._pubsub_is_new = False
 
     def run(self) -> Counts:
@@ -86,15 +97,10 @@ class Dispatcher:
         Raises UsageError when topics are missing and may not be created, or Pub/Sub or MongoDB
         refuse for good; a service that is only away is waited for.
         """
+        self._tenure.await_vacancy(self._stopping)
         self._prepare()
         log.info("dispatching %s to pool %s", where(self._launchpad), self._settings.pool)
-        receivers = [
-            Receiver(self._pubsub, subscription, self._inbox)
-            for subscription in (
-                self._names.pool_updates(self._settings.pool),
-                self._names.pool_dead_jobs(self._settings.pool),
-            )
-        ]
+        helpers = self._start_helpers()
         try:
             while not self._stopping.is_set():
                 if self._try_turn():
@@ -106,10 +112,11 @@ class Dispatcher:
         finally:
             self._inbox.wake()
             self._pubsub.cancel_pulls()
-            for receiver in receivers:
-                receiver.stop()
+            for helper in helpers:
+                helper.stop()
             self._applier.give_back(self._inbox.take())
             self._pubsub.close()
+            self._tenure.give_up()
         return self.counts
 
     def stop(self) -> None:
@@ -147,21 +154,35 @@ class Dispatcher:
         """Jobs published and not ended."""
         return len(self._table)
 
+    def _start_helpers(self) -> list[Receiver | TopologyWatch]:
+        """The threads that pull, and the one that looks after the topics."""
+        pool = self._settings.pool
+        subscriptions = (self._names.pool_updates(pool), self._names.pool_dead_jobs(pool))
+        watch = TopologyWatch(
+            self._pubsub,
+            self._names,
+            pool,
+            self._settings.topology_seconds,
+            on_missing=self._inbox.topology_lost.set,
+        )
+        return [watch, *(Receiver(self._pubsub, name, self._inbox) for name in subscriptions)]
+
     def _prepare(self) -> None:
         """Repair, make the topics, adopt what is in flight; waits for services that are away."""
         while not self._stopping.is_set():
             try:
-                self._ensure_topology()
                 with database_errors("take over what is in flight"):
+                    self._ensure_topology()
                     self._recover()
-                    is_new = self._pubsub_is_new
+                    is_new = self._pubsub_is_new = self._tenure.pubsub_is_new
+                    running = Running.SUSPECT if is_new else Running.ALIVE
                     self._reconciliation.adopt_active(
-                        waiting_are_gone=is_new, running_are_suspect=is_new
+                        waiting_are_gone=is_new,
+                        running=Running.DEAD if self._settings.predecessors_dead else running,
                     )
             except (ServiceError, NotFoundError, WorkflowBusyError) as exc:
                 self._pause(exc)
             else:
-                self._pubsub_is_new = False
                 if len(self._table) + len(self._courier):
                     count = len(self._table) + len(self._courier)
                     log.info("took over %d jobs that were in flight", count)
@@ -203,6 +224,9 @@ class Dispatcher:
                 self.counts.claimed += len(claimed)
                 self._courier.take(claimed)
             published = self._courier.deliver()
+            if self._pubsub_is_new and not self._table.has_lost():
+                # Only now: until all is published again, a successor must know of the loss.
+                self._tenure.pubsub_is_new = self._pubsub_is_new = False
             self._check()
         return bool(deliveries or published)
 
@@ -212,10 +236,10 @@ class Dispatcher:
             self._next_check = now + self._settings.check_seconds
             self._reconciliation.cancel_unwanted()
             self._reconciliation.republish_lost(self._settings.lost_seconds)
-        if now >= self._next_topology:
-            self._next_topology = now + self._settings.topology_seconds
-            self._reconciliation.adopt_active(waiting_are_gone=True, running_are_suspect=True)
-            self._restore_topology()
+        if now >= self._next_renewal:
+            self._next_renewal = now + RENEW_SECONDS
+            self._tenure.renew()
+            self._reconciliation.adopt_active(waiting_are_gone=True, running=Running.SUSPECT)
 
     def _is_done(self) -> bool:
         if self._quiet_seconds is not None:
@@ -238,31 +262,33 @@ class Dispatcher:
 
     def _restore_topology(self) -> None:
         """Make topics and subscriptions that vanished; then nothing in flight is certain."""
-        if not self._settings.create:
-            self._inbox.topology_lost.clear()
-            return
-        self._ensure_topology()
-        if self._pubsub_is_new:
-            log.warning("Pub/Sub had lost topics or subscriptions; what was queued is sent again")
-            self._table.suspect_all(time.monotonic())
-            self._pubsub_is_new = False
         self._inbox.topology_lost.clear()
+        if self._settings.create and self._ensure_topology():
+            log.warning("Pub/Sub had lost topics or subscriptions; what was queued is sent again")
 
-    def _ensure_topology(self) -> None:
+    def _ensure_topology(self) -> bool:
+        """Whether something had to be made that jobs or updates were lost with."""
         settings = self._settings
+        missing = topology.missing_parts(self._pubsub, self._names, settings.pool)
+        if not missing:
+            return False
         if not settings.create:
-            missing = topology.missing_parts(self._pubsub, self._names, settings.pool)
-            if missing:
-                raise UsageError(
-                    f"Pub/Sub lacks {', '.join(missing)}: have somebody with the right to create "
-                    "them run `portfire dispatcher` once without --no-create"
-                )
-            return
-        # Noted at once: should the next call fail, the loss must not be forgotten.
-        for ensure in (topology.ensure_dispatcher, topology.ensure_pool):
-            self._pubsub_is_new |= ensure(
-                self._pubsub, self._names, settings.pool, settings.lease_seconds
+            raise UsageError(
+                f"Pub/Sub lacks {', '.join(part.what for part in missing)}: have somebody with the "
+                "right to create them run `portfire dispatcher` once without --no-create"
             )
+        lost = any(part.loses_jobs for part in missing)
+        if lost:
+            # Before they are made: should we die in between, the loss must not be forgotten.
+            self._note_loss()
+        for ensure in (topology.ensure_dispatcher, topology.ensure_pool):
+            ensure(self._pubsub, self._names, settings.pool, settings.lease_seconds)
+        return lost
+
+    def _note_loss(self) -> None:
+        """None of the messages on their way can be relied on any more."""
+        self._tenure.pubsub_is_new = self._pubsub_is_new = True
+        self._table.suspect_all(time.monotonic())
 
     def _refuse(self, parcel: Parcel, reason: str) -> bool:
         log.error("%s", reason)

@@ -16,6 +16,8 @@ class InFlight:
     attempt: int
     #: Whether an executor has said that it started.
     running: bool = False
+    #: The executor that spoke last.
+    executor: str | None = None
     #: Monotonic time, in seconds, of the last word from an executor (or of publishing).
     heard: float = 0.0
     #: Pub/Sub lost its state after this was published: the message may be gone.
@@ -53,16 +55,27 @@ class InFlightTable:
         del self._entries[launch_id]
         return True
 
-    def hear(self, launch_id: int, attempt: int, now: float, *, running: bool) -> None:
+    def hear(
+        self, launch_id: int, attempt: int, now: float, *, running: bool, executor: str
+    ) -> None:
         """An executor spoke of this attempt: it is alive, and its message not lost."""
         entry = self._entries.get(launch_id)
         if entry is not None and attempt >= entry.attempt:
-            self.add(replace(entry, heard=now, running=running, suspect=False))
+            self.add(replace(entry, heard=now, running=running, executor=executor, suspect=False))
+
+    def runs_elsewhere(self, launch_id: int, executor: str) -> bool:
+        """Whether another executor has said that it runs this launch."""
+        entry = self._entries.get(launch_id)
+        return entry is not None and entry.running and entry.executor not in (None, executor)
 
     def suspect_all(self, now: float) -> None:
         """Pub/Sub lost its state: none of the messages can be relied on any more."""
         for entry in self:
             self.add(replace(entry, suspect=True, heard=now))
+
+    def has_lost(self) -> bool:
+        """Whether any message is in doubt."""
+        return any(entry.suspect for entry in self._entries.values())
 
     def lost(self, now: float, silence: float) -> list[InFlight]:
         """Suspects whose message must be published again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import time
 from typing import Any
@@ -16,6 +17,14 @@ from dispatcher.stored_workflow import WorkflowBusyError, WorkflowMissingError, 
 from messaging.wire import Cancel
 
 log = logging.getLogger(__name__)
+
+
+class Running(enum.Enum):
+    """What to think of launches that are found RUNNING."""
+
+    ALIVE = "an executor runs it, or Pub/Sub will deliver it again"
+    SUSPECT = "perhaps an executor runs it; if it is not heard of, its message is gone"
+    DEAD = "nobody runs it any more, and its message is gone"
 
 
 class Reconciliation:
@@ -42,13 +51,13 @@ class Reconciliation:
         self._outbox = outbox
         self._counts = counts
 
-    def adopt_active(self, *, waiting_are_gone: bool, running_are_suspect: bool) -> None:
+    def adopt_active(self, *, waiting_are_gone: bool, running: Running) -> None:
         """Take over launches of ours that are RESERVED or RUNNING and not in the table.
 
         At a start those are what the dispatcher before us had in flight. Later they are what was
         paused while it waited for an executor, and resumed: then its message was cancelled, and it
         must be published again (`waiting_are_gone`), as after a loss of Pub/Sub's state. A RUNNING
-        one is found later only when MongoDB lost its last writes (`running_are_suspect`).
+        one is found later only when MongoDB lost its last writes.
         """
         for claim in self._claims.active():
             if claim.launch_id in self._table or claim.launch_id in self._courier:
@@ -57,7 +66,7 @@ class Reconciliation:
                 if needs_publishing(claim):
                     self._claims.drop_stray(claim)
             elif claim.firework["state"] in ACTIVE:
-                self._adopt(claim, waiting_are_gone, running_are_suspect)
+                self._adopt(claim, waiting_are_gone, running)
 
     def cancel_unwanted(self) -> None:
         """Stop jobs whose Firework was defused, paused, rerun, ended or deleted by somebody."""
@@ -83,19 +92,19 @@ class Reconciliation:
             if claim.firework is not None and entry is not None:
                 self._republish(claim, entry.attempt + 1)
 
-    def _adopt(self, claim: Claim, waiting_are_gone: bool, running_are_suspect: bool) -> None:
+    def _adopt(self, claim: Claim, waiting_are_gone: bool, running: Running) -> None:
         attempt = attempt_to_publish(claim)
+        is_running = claim.launch["state"] == "RUNNING"
         if needs_publishing(claim):
             # Died between claiming and publishing, or before recording the latter; perhaps also
             # before the workflow's copy of the state was written.
             self._record_reserved(claim)
             self._courier.take([claim], attempt)
-        elif claim.launch["state"] == "RUNNING":
-            self._table.add(_entry(claim, attempt, running=True, suspect=running_are_suspect))
-        elif waiting_are_gone:
+        elif running is Running.DEAD if is_running else waiting_are_gone:
             self._republish(claim, attempt + 1)
         else:
-            self._table.add(_entry(claim, attempt, running=False, suspect=False))
+            suspect = is_running and running is Running.SUSPECT
+            self._table.add(_entry(claim, attempt, running=is_running, suspect=suspect))
 
     def _record_reserved(self, claim: Claim) -> None:
         try:

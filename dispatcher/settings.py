@@ -60,6 +60,11 @@ class DispatcherSettings(PubSubSettings):
         "that has not been heard of for so many seconds is published again.",
         json_schema_extra={"env": "PORTFIRE_LOST_SECONDS"},
     )
+    predecessors_dead: bool = Field(
+        default=False,
+        description="Whatever this prefix ran before is dead for certain, executors too: what is "
+        "found RUNNING at the start is published again at once.",
+    )
     create: bool = Field(
         default=True,
         description="Create missing topics and subscriptions; --no-create for those without the "

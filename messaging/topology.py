@@ -1,12 +1,13 @@
 """Makes the topics and subscriptions of an installation, where they are missing.
 
 All functions may be called again and again, by several programs at once: what is there already is
-left as it is. Most return whether something was missing: then whatever was on its way in Pub/Sub is
-lost. They raise ServiceError, NotFoundError (the topic of a subscription is missing) and
+left as it is. They raise ServiceError, NotFoundError (the topic of a subscription is missing) and
 UsageError (no permission to create).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from messaging.names import Names, pool_filter
 from messaging.pubsub import PubSub
@@ -26,18 +27,12 @@ MIN_ACK_DEADLINE = 10.0
 MAX_ACK_DEADLINE = 600.0
 
 
-def ensure_dispatcher(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
-    """Make every topic, and the subscriptions of the dispatcher of `pool`.
-
-    Only jobs and updates count as missing: what is lost with another topic stops no job.
-    """
-    for topic in (names.control, names.events, names.dead_jobs):
+def ensure_dispatcher(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> None:
+    """Make every topic, and the subscriptions of the dispatcher of `pool`."""
+    for topic in (names.jobs, names.updates, names.control, names.events, names.dead_jobs):
         pubsub.create_topic(topic)
     _subscribe(pubsub, names.pool_dead_jobs(pool), names.dead_jobs, pool, lease_seconds)
-    created = [pubsub.create_topic(topic) for topic in (names.jobs, names.updates)]
-    # Last: should anything before it fail, it tells the next call what that one had begun.
-    updates = _subscribe(pubsub, names.pool_updates(pool), names.updates, pool, lease_seconds)
-    return any([*created, updates])
+    _subscribe(pubsub, names.pool_updates(pool), names.updates, pool, lease_seconds)
 
 
 def ensure_executor(pubsub: PubSub, names: Names, pool: str, lease_seconds: float) -> bool:
@@ -77,12 +72,12 @@ def ensure_control(pubsub: PubSub, names: Names, executor: str) -> None:
 
 def _subscribe(
     pubsub: PubSub, subscription: str, topic: str, pool: str, lease_seconds: float
-) -> bool:
+) -> None:
     """A pool's subscription for its dispatcher.
 
     The ack deadline is how long what a killed dispatcher had taken stays away.
     """
-    return pubsub.create_subscription(
+    pubsub.create_subscription(
         subscription,
         topic,
         filter=pool_filter(pool),
@@ -92,10 +87,36 @@ def _subscribe(
     )
 
 
-def missing_parts(pubsub: PubSub, names: Names, pool: str) -> list[str]:
-    """What is not there of all that a dispatcher needs; for those who may not create it."""
-    topics = [names.jobs, names.updates, names.control, names.events, names.dead_jobs]
-    subscriptions = [names.pool_updates(pool), names.pool_jobs(pool), names.pool_dead_jobs(pool)]
-    return [f"topic {topic}" for topic in topics if not pubsub.topic_exists(topic)] + [
-        f"subscription {name}" for name in subscriptions if not pubsub.subscription_exists(name)
+@dataclass(frozen=True)
+class MissingPart:
+    """A topic or subscription that is not there."""
+
+    what: str
+    #: Whether jobs or updates were lost with it, if it had been there before.
+    loses_jobs: bool
+
+
+def missing_parts(pubsub: PubSub, names: Names, pool: str) -> list[MissingPart]:
+    """What is not there of all that a dispatcher needs."""
+    topics = {
+        names.jobs: True,
+        names.updates: True,
+        names.control: False,
+        names.events: False,
+        names.dead_jobs: False,
+    }
+    subscriptions = {
+        names.pool_updates(pool): True,
+        names.pool_jobs(pool): True,
+        names.pool_dead_jobs(pool): False,
+    }
+    missing = [
+        MissingPart(f"topic {topic}", loses_jobs)
+        for topic, loses_jobs in topics.items()
+        if not pubsub.topic_exists(topic)
+    ]
+    return missing + [
+        MissingPart(f"subscription {subscription}", loses_jobs)
+        for subscription, loses_jobs in subscriptions.items()
+        if not pubsub.subscription_exists(subscription)
     ]

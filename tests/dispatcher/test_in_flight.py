@@ -38,8 +38,8 @@ def test_after_a_loss_what_waited_is_lost_at_once_and_what_runs_after_its_silenc
 def test_who_is_heard_of_is_not_lost() -> None:
     table = _table(_entry(), _entry(2, running=True))
     table.suspect_all(now=100.0)
-    table.hear(1, 1, 101.0, running=True)
-    table.hear(3, 1, 101.0, running=True)
+    table.hear(1, 1, 101.0, running=True, executor="e1")
+    table.hear(3, 1, 101.0, running=True, executor="e1")
     assert [entry.launch_id for entry in table.lost(200.0, silence=5.0)] == [2]
     assert len(table) == 2
 
@@ -47,9 +47,19 @@ def test_who_is_heard_of_is_not_lost() -> None:
 def test_an_older_attempt_speaks_only_for_itself() -> None:
     table = _table(_entry(attempt=2))
     table.suspect_all(now=100.0)
-    table.hear(1, 1, 101.0, running=True)
+    table.hear(1, 1, 101.0, running=True, executor="e1")
     assert len(table.lost(101.0, silence=5.0)) == 1
     assert not table.drop(1, attempt=1)
     assert table.drop(1, attempt=2)
     assert not table.drop(1, attempt=2)
     assert table.discard(1) is None
+
+
+def test_a_release_is_overtaken_only_by_another_executors_start() -> None:
+    table = _table(_entry())
+    assert not table.runs_elsewhere(1, "e1")
+    table.hear(1, 1, 100.0, running=True, executor="e2")
+    assert table.runs_elsewhere(1, "e1")
+    assert not table.runs_elsewhere(1, "e2")
+    table.hear(1, 1, 101.0, running=False, executor="e2")
+    assert not table.runs_elsewhere(1, "e1")
