@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.launchpads import EMBEDDED_FILE, Source, open_files
+from commands.embedded_launchpad import DEFAULT_FILE
+from commands.launchpads import Source, open_files
 from commands.local_run import RunResult
 from commands.local_run import run_launchpad as run_source
 
@@ -37,7 +38,7 @@ def run_launchpad(
     def open_source() -> Source:
         if launchpad is None or isinstance(launchpad, str | Path):
             file = Path(launchpad) if launchpad is not None else None
-            return open_files(file, fworker_file, None if file else EMBEDDED_FILE)
+            return open_files(file, fworker_file, None if file else DEFAULT_FILE)
         from dispatcher.launchpad import load_fworker
 
         return Source(launchpad=launchpad, fworker=load_fworker(fworker_file))

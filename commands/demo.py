@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from commands.launchpads import EMBEDDED_FILE, Source, open_files
+from commands.embedded_launchpad import DEFAULT_FILE
+from commands.launchpads import Source, open_files
 from messaging.errors import UsageError
 
 _FOLDER = Path(".portfire") / "demo"
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     settings = ExecutorSettings(threads=2, storage="nfs", workdir=Path(".portfire") / "work")
 
     def open_source() -> Source:
-        source = open_files(None, None, EMBEDDED_FILE)
+        source = open_files(None, None, DEFAULT_FILE)
         _add_workflow(source, folder, args.parts, console)
         return source
 

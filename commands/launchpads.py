@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import importlib.util
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import yaml
-
+from commands.embedded_launchpad import (
+    DEFAULT_FILE,
+    VARIABLE,
+    EmbeddedLaunchPad,
+    file_from_environment,
+)
 from messaging.errors import UsageError
-
-#: Where the embedded LaunchPad keeps its database.
-EMBEDDED_FILE = Path(".portfire") / "launchpad.json"
+from messaging.settings import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A LaunchPad and FWorker, opened."""
+    """A LaunchPad and FWorker, opened. To be closed."""
 
     launchpad: Any
     fworker: Any
     #: The lpad command that looks at the same LaunchPad.
     lpad: str = "lpad"
-    #: Open file whose lock keeps other programs from the embedded database while this lives.
-    lock: IO[str] | None = None
+    embedded: EmbeddedLaunchPad | None = None
+
+    def close(self) -> None:
+        """Save what is embedded. Idempotent."""
+        if self.embedded is not None:
+            self.embedded.close()
 
 
 def open_source(args: argparse.Namespace, *, allow_embedded: bool) -> Source:
@@ -40,23 +45,33 @@ def open_source(args: argparse.Namespace, *, allow_embedded: bool) -> Source:
     """
     launchpad_file = _named(args.launchpad_file, args.config_dir, "my_launchpad.yaml")
     fworker_file = _named(args.fworker_file, args.config_dir, "my_fworker.yaml")
+    from_environment = file_from_environment()
+    if from_environment is not None:
+        if launchpad_file is not None:
+            raise UsageError(
+                f"{VARIABLE} is set, so FireWorks would use that file and not {launchpad_file}: "
+                f"unset {VARIABLE}"
+            )
+        if not allow_embedded:
+            raise UsageError(
+                f"{VARIABLE} is set, but an embedded LaunchPad is for one process: use "
+                "`portfire run`, or unset it and name a MongoDB with -l"
+            )
+        return open_files(None, fworker_file, from_environment)
     configured = launchpad_file or _configured_launchpad()
-    embedded = EMBEDDED_FILE if configured is None and allow_embedded else None
+    embedded = DEFAULT_FILE if configured is None and allow_embedded else None
     if embedded is not None:
         print(f"no my_launchpad.yaml: using the embedded LaunchPad {embedded}", file=sys.stderr)
     return open_files(launchpad_file, fworker_file, embedded)
 
 
 def open_files(
-    launchpad_file: Path | None, fworker_file: Path | None, embedded: Path | None
+    launchpad_file: Path | None, fworker_file: Path | None, embedded_file: Path | None
 ) -> Source:
     """Open these files, or the embedded database, before FireWorks was imported."""
+    embedded = EmbeddedLaunchPad(embedded_file) if embedded_file is not None else None
     from dispatcher import launchpad as launchpads
 
-    lock = None
-    if embedded is not None:
-        launchpads.use_embedded_launchpad(embedded)
-        lock = _lock(embedded)
     # FireWorks prints on standard output which configuration files it found.
     with contextlib.redirect_stdout(sys.stderr):
         launchpad = launchpads.open_launchpad(
@@ -65,22 +80,9 @@ def open_files(
         fworker = launchpads.load_fworker(fworker_file)
     lpad = f"lpad -l {launchpad_file}" if launchpad_file else "lpad"
     if embedded is not None:
-        lpad = f"MONGOMOCK_SERVERSTORE_FILE={embedded} lpad"
-    return Source(launchpad=launchpad, fworker=fworker, lock=lock, lpad=lpad)
-
-
-def _lock(embedded: Path) -> IO[str]:
-    """Each program keeps the whole embedded database in memory: two would undo each other."""
-    lock = embedded.with_suffix(".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        lock.close()
-        raise UsageError(
-            f"another run is using the embedded LaunchPad {embedded}: wait for its end, or use a "
-            "MongoDB, which many may share (-l)"
-        ) from exc
-    return lock
+        embedded.keep(launchpad)
+        lpad = f"{VARIABLE}={embedded.file} lpad"
+    return Source(launchpad=launchpad, fworker=fworker, embedded=embedded, lpad=lpad)
 
 
 def _named(given: Path | None, config_dir: Path | None, name: str) -> Path | None:
@@ -101,8 +103,6 @@ def _configured_launchpad() -> str | None:
     The places are those of ``fireworks.fw_config``: the working directory, ``~/.fireworks``,
     FireWorks' own directory; and a FW_config.yaml there or named by FW_CONFIG_FILE.
     """
-    if os.environ.get("MONGOMOCK_SERVERSTORE_FILE"):
-        return os.environ["MONGOMOCK_SERVERSTORE_FILE"]
     spec = importlib.util.find_spec("fireworks")
     package = Path(spec.origin).parent.parent if spec and spec.origin else Path()
     places = [Path.cwd(), Path.home() / ".fireworks", package]
@@ -110,8 +110,8 @@ def _configured_launchpad() -> str | None:
     if os.environ.get("FW_CONFIG_FILE"):
         configs.append(Path(os.environ["FW_CONFIG_FILE"]))
     for config in [path for path in configs if path.is_file()][:1]:
-        values = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-        if values.get("LAUNCHPAD_LOC") or values.get("MONGOMOCK_SERVERSTORE_FILE"):
+        values = read_yaml(config)
+        if values.get("LAUNCHPAD_LOC") or values.get(VARIABLE):
             return str(config)
         if values.get("CONFIG_FILE_DIR"):
             places.append(Path(values["CONFIG_FILE_DIR"]))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,10 @@ from messaging.errors import PortfireError, UsageError
 
 log = logging.getLogger(__name__)
 
-#: Starts of one child process before the run is given up.
-_MAX_STARTS = 5
+#: A child process that dies so soon, so many times in a row, cannot be kept alive. Not merely so
+#: many times: a job that kills its executor must come to the end of its attempts.
+_SOON_SECONDS = 5.0
+_MAX_EARLY_DEATHS = 5
 _STOP_SECONDS = 10.0
 _EXECUTOR_VARIABLES = tuple(ExecutorSettings.environment_names().values())
 
@@ -40,12 +43,14 @@ class Child:
     arguments: list[str]
     environment: Mapping[str, str]
     stdout: int | None = None
-    starts: int = 0
+    #: Monotonic time, in seconds.
+    started: float = 0.0
+    early_deaths: int = 0
     process: subprocess.Popen[str] | None = field(default=None)
 
     def start(self) -> subprocess.Popen[str]:
         """Start, in a session of its own: Ctrl-C is for us, who then stop it in order."""
-        self.starts += 1
+        self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "portfire", *self.arguments, "--stop-with-parent"],
             env=dict(self.environment),
@@ -55,6 +60,12 @@ class Child:
             text=True,
         )
         return self.process
+
+    def note_death(self) -> bool:
+        """Count it; whether there is a point in starting again."""
+        early = time.monotonic() - self.started < _SOON_SECONDS
+        self.early_deaths = self.early_deaths + 1 if early else 0
+        return self.early_deaths < _MAX_EARLY_DEATHS
 
     def stop(self, timeout: float) -> None:
         """SIGTERM, and SIGKILL after `timeout` seconds. Idempotent."""
@@ -164,7 +175,7 @@ class LocalProcesses:
             code = child.process.wait()
             if self._stopping.is_set():
                 return
-            if code == 2 or child.starts >= _MAX_STARTS:
+            if code == 2 or not child.note_death():
                 self.failure = f"the {child.name} ended with exit code {code}"
                 self.on_failure()
                 return

@@ -7,6 +7,7 @@ Pub/Sub's API alone. The embedded broker is private to the run and ends with it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from commands.signals import on_stop
 from events.metrics import JobMetrics
 from executor.settings import ExecutorSettings
 from messaging.errors import PortfireError
+from messaging.settings import load
 
 if TYPE_CHECKING:
     # Not at run time: these import FireWorks, which decides at import which database it uses.
@@ -71,6 +73,7 @@ def run_launchpad(
             monitor.finish()
         finally:
             monitor.close()
+            source.close()
     result = RunResult(
         counts=dispatcher.counts,
         seconds=time.monotonic() - began,
@@ -84,16 +87,20 @@ def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
     from dispatcher.daemon import Dispatcher
     from dispatcher.settings import DispatcherSettings
 
-    dispatcher_settings = DispatcherSettings(
-        emulator_host=settings.emulator_host,
-        prefix=settings.prefix,
-        pool=settings.pool,
-        lease_seconds=settings.lease_seconds,
-        max_in_flight=4 * settings.threads + 16,
-        lost_seconds=2.5 * settings.heartbeat_seconds,
-        # Its executor died with it; and we hold the lock of its prefix.
-        predecessors_dead=True,
-        drain=True,
+    dispatcher_settings = load(
+        DispatcherSettings,
+        flags={
+            "emulator_host": settings.emulator_host,
+            "prefix": settings.prefix,
+            "pool": settings.pool,
+            "lease_seconds": settings.lease_seconds,
+            "max_in_flight": 4 * settings.threads + 16,
+            "lost_seconds": 2.5 * settings.heartbeat_seconds,
+            # Its executor died with it; and we hold the lock of its prefix.
+            "predecessors_dead": True,
+            "drain": True,
+        },
+        environ=os.environ,
     )
     return Dispatcher(dispatcher_settings, source.launchpad, source.fworker, settings.connect())
 

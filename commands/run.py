@@ -27,7 +27,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run; 1 when a job failed."""
+    """Run; 1 when a job failed, 130 when stopped before all was done."""
     from rich.console import Console
 
     from commands.local_run import run_launchpad
@@ -42,4 +42,6 @@ def run(args: argparse.Namespace) -> int:
         print(as_json(result, records))
     else:
         print_summary(Console(file=sys.stdout, soft_wrap=True), result, records)
+    if result.given_back:
+        return 130  # as of a program that SIGINT ended
     return 1 if result.counts.fizzled else 0

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Settings")
 
-_SECRET_WORDS = ("password", "secret", "token", "key")
+#: `storage_options` may hold a store's credentials.
+_SECRET_WORDS = ("password", "secret", "token", "key", "options")
 
 
 class Settings(BaseModel):

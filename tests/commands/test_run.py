@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 from fireworks import Firework, LaunchPad, PyTask, Workflow
 
+from tests.commands.embedded import add_to_embedded
 from tests.commands.programs import finish, portfire, start
 from tests.faults import tasks
 from tests.faults.ledger import check_completed_once, check_consistent, states
-from tests.faults.site import environment
 from tests.waiting import wait_until
-
-_ADD_TO_EMBEDDED = """
-import json, sys
-from fireworks import LaunchPad, Workflow
-launchpad = LaunchPad(strm_lvl="CRITICAL")
-launchpad.reset("", require_password=False)
-launchpad.add_wf(Workflow.from_dict(json.loads(sys.argv[1])))
-"""
 
 
 @pytest.fixture
@@ -109,6 +99,7 @@ def test_ctrl_c_gives_back_what_did_not_end(
     ended = finish(process)
     assert "Traceback" not in ended.errors
     assert "6 given back" in ended.output
+    assert ended.code == 130
     assert set(states(launchpad).values()) == {"READY"}
     check_consistent(launchpad)
     gate.touch()
@@ -138,10 +129,26 @@ def test_after_a_kill_the_next_run_takes_over_and_no_process_is_left(
     assert sorted(tasks.ended(log)) == sorted(states(launchpad))
 
 
+def test_a_job_that_kills_its_executor_comes_to_an_end(
+    launchpad: LaunchPad, launchpad_file: str, tmp_path: Path
+) -> None:
+    launchpad.add_wf(
+        Firework(tasks.call(tasks.kill_executor, log=str(tmp_path / "log")), name="killer")
+    )
+    (tmp_path / "settings.yml").write_text("lease_seconds: 10\nthreads: 1\n")
+    process = start(
+        tmp_path, "run", "-l", launchpad_file, "settings.yml", PORTFIRE_MAX_ATTEMPTS="2"
+    )
+    ended = finish(process, timeout=100)
+    assert ended.code == 1, ended.errors
+    assert "1 FIZZLED" in ended.output
+    assert "delivered 2 times without a result" in ended.output
+
+
 def test_without_a_launchpad_it_uses_the_embedded_one_and_says_so(
     tmp_path: Path, log: Path
 ) -> None:
-    _add_to_embedded(tmp_path, tasks.fan(log, width=2, seconds=0.0))
+    add_to_embedded(tmp_path, tasks.fan(log, width=2, seconds=0.0))
     ended = portfire(tmp_path, "run", "--threads", "2", HOME=str(tmp_path))
     assert ended.code == 0, ended.errors
     assert "4 COMPLETED" in ended.output
@@ -152,7 +159,7 @@ def test_without_a_launchpad_it_uses_the_embedded_one_and_says_so(
 
 
 def test_of_two_at_once_on_the_embedded_launchpad_one_is_refused(tmp_path: Path, log: Path) -> None:
-    _add_to_embedded(tmp_path, tasks.fan(log, width=6, seconds=0.3))
+    add_to_embedded(tmp_path, tasks.fan(log, width=6, seconds=0.3))
     both = [start(tmp_path, "run", "--threads", "1") for _ in range(2)]
     ended = [finish(process) for process in both]
     assert sorted(each.code for each in ended) == [0, 2], [each.errors for each in ended]
@@ -161,20 +168,6 @@ def test_of_two_at_once_on_the_embedded_launchpad_one_is_refused(tmp_path: Path,
     assert all("Traceback" not in each.errors for each in ended)
     assert sorted(tasks.ended(log)) == sorted(["root", "join", *(f"middle {n}" for n in range(6))])
     assert "nothing to run" in portfire(tmp_path, "run").output
-
-
-def _add_to_embedded(directory: Path, workflow: Workflow) -> None:
-    file = directory / ".portfire" / "launchpad.json"
-    file.parent.mkdir()
-    file.write_text("{}")
-    subprocess.run(
-        [sys.executable, "-c", _ADD_TO_EMBEDDED, json.dumps(workflow.to_dict(), default=str)],
-        env=environment(directory, MONGOMOCK_SERVERSTORE_FILE=str(file)),
-        cwd=directory,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        timeout=60,
-    )
 
 
 def _children(pid: int) -> list[psutil.Process]:
