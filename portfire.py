@@ -18,10 +18,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from messaging.errors import PortfireError, UsageError
@@ -68,6 +71,14 @@ def __getattr__(name: str) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `portfire` command; returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks must not end a program.
+            stream.reconfigure(errors="backslashreplace")
+    if str(Path.cwd()) not in sys.path:
+        # Tasks of one's own beside one's files are found, as with `python -m portfire`; last, so
+        # that they hide no library.
+        sys.path.append(str(Path.cwd()))
     args = _parser().parse_args(argv)
     # A daemon says on standard error that it runs and what befalls it; as a part of `run` it is
     # quiet like that.
@@ -96,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="say more; twice: say everything"
     )
+    parser.add_argument("--version", action="version", version=f"portfire {version('portfire')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in _COMMANDS:
         importlib.import_module(f"commands.{name}").add(subparsers)
@@ -103,12 +115,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _log_to_stderr(verbosity: int) -> None:
+    """0: warnings; 1: what befalls the daemons; 2: ours in detail; 3: our libraries' too."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     handler = logging.StreamHandler(sys.stderr)
     # On the handler too: FireWorks' loggers are at DEBUG whatever the root says.
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    if verbosity < 3:
+        for library in ("docker", "google", "grpc", "launchpad", "pymongo", "urllib3"):
+            logging.getLogger(library).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

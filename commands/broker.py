@@ -9,6 +9,7 @@ from typing import Any
 
 from commands.parent import add_parent_flag, obey_parent_flag
 from commands.signals import on_stop
+from messaging.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from messaging.broker import Broker
 
     obey_parent_flag(args)
+    if not 0 <= args.port <= 65535:
+        raise UsageError(f"--port is {args.port}: ports are numbers from 0 to 65535")
     stopped = threading.Event()
     broker = Broker(host=args.host, port=args.port)
     with on_stop(stopped.set):

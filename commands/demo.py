@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from commands.summary import job_table, print_summary
     from executor.settings import ExecutorSettings
 
+    if args.parts < 1:
+        raise UsageError(f"--parts is {args.parts}: there must be one at least")
     _check_example()
     console = Console(soft_wrap=True, highlight=False)
     folder = _FOLDER.resolve()
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     console.print(job_table(records))
     console.print()
     print_summary(console, result, records)
+    if result.given_back:
+        return 130  # as of a program that SIGINT ended
     if result.counts.fizzled or not result.counts.completed:
         return 1
     _print_answer(console, folder)

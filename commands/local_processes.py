@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -122,10 +121,11 @@ class LocalProcesses:
         """Start the executor on that broker."""
         # By file, not by environment: these settings have been put together already, and whatever
         # else the environment says must not go over them.
-        # In a directory of our own, which nobody else can read: storage options may be secret.
-        directory = self._files.enter_context(tempfile.TemporaryDirectory(prefix="portfire-run-"))
-        file = Path(directory) / "executor.yml"
+        file = self._settings.workdir / f".{self._prefix}.yml"
+        # For nobody else's eyes: storage options may be secret.
+        file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(self._executor_settings(address)), encoding="utf-8")
+        self._files.callback(file.unlink, missing_ok=True)
         environment = {**os.environ}
         # Executors have no database; FireWorks would read and write this one at import and exit.
         for variable in ("MONGOMOCK_SERVERSTORE_FILE", *_EXECUTOR_VARIABLES):
@@ -197,14 +197,10 @@ def run_slot(workdir: Path) -> Iterator[str]:
     directory and number. So what a killed run left RESERVED or RUNNING is found and taken over by
     the next one, and two at the same time leave each other's launches alone.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(f"workdir {workdir} cannot be used: {exc.strerror}") from exc
     identity = f"{socket.gethostname()}:{workdir.resolve()}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     for number in range(1, 1000):
-        with (workdir / f".run-{number}.lock").open("w") as lock:
+        with _open_lock(workdir, number) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -212,3 +208,14 @@ def run_slot(workdir: Path) -> Iterator[str]:
             yield f"run-{digest}-{number}"
             return
     raise PortfireError(f"1000 runs work in {workdir} already")
+
+
+def _open_lock(workdir: Path, number: int) -> IO[str]:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return (workdir / f".run-{number}.lock").open("w")
+    except OSError as exc:
+        raise UsageError(
+            f"workdir {workdir} cannot be used: {exc.strerror}; name one that you may write to "
+            "with --workdir"
+        ) from exc

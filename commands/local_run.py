@@ -21,6 +21,7 @@ from events.metrics import JobMetrics
 from executor.settings import ExecutorSettings
 from messaging.errors import PortfireError
 from messaging.settings import load
+from storage_backends.registry import backend_name
 
 if TYPE_CHECKING:
     # Not at run time: these import FireWorks, which decides at import which database it uses.
@@ -57,6 +58,8 @@ def run_launchpad(
     from events.subscriber import subscribe
 
     began = time.monotonic()
+    # Before anything is started: a wrong name would only be told by the executor.
+    backend_name(settings.storage)
     with (
         run_slot(settings.workdir) as prefix,
         LocalProcesses(settings, prefix) as processes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,7 +108,8 @@ def _problems(cls: type[Settings], error: ValidationError, origin: Mapping[str, 
                 meaning = cls.model_fields[field].description
                 problems.append(f"{where} is {value}, which is no such name; it means: {meaning}")
                 continue
-            problems.append(f"{where} is {value}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{where} is {value}: {message[:1].lower()}{message[1:]}")
     return problems
 
 
@@ -137,6 +139,14 @@ class PubSubSettings(Settings):
         "empty: Google Pub/Sub with application-default credentials.",
         json_schema_extra={"env": "PUBSUB_EMULATOR_HOST"},
     )
+
+    @field_validator("emulator_host")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        if address and not re.fullmatch(r"\S+:\d{1,5}", address):
+            raise ValueError("must be HOST:PORT, such as localhost:8085")
+        return address
+
     prefix: str = Field(
         default="portfire",
         pattern=r"^[A-Za-z][A-Za-z0-9_.~+%-]{2,60}$",

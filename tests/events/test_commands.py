@@ -137,7 +137,9 @@ def test_an_interrupt_leaves_no_subscription_behind(
 ) -> None:
     pubsub.create_topic(names.events)
     program = (
-        "import sys, threading\n"
+        "import signal, sys, threading\n"
+        # A test run in the background of a script has inherited that SIGINT is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from events.commands import print_events\n"
         "from messaging.settings import PubSubSettings\n"
         f"settings = PubSubSettings.model_validate({settings.model_dump()!r})\n"
@@ -154,9 +156,12 @@ def test_an_interrupt_leaves_no_subscription_behind(
             publisher.publish("executor.heartbeat")
             return bool(select.select([stdout], [], [], 0)[0])
 
-        wait_until(printed, what="the first event")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 42
+        try:
+            wait_until(printed, what="the first event")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 42
+        finally:
+            process.kill()
     assert subscriptions(settings) == []
 
 
