@@ -8,7 +8,7 @@ from typing import Any
 
 from commands.embedded_launchpad import DEFAULT_FILE
 from commands.launchpads import Source, open_files
-from messaging.errors import UsageError
+from messaging.errors import PortfireError, UsageError
 
 _FOLDER = Path(".portfire") / "demo"
 _SHOWN_WORDS = 10
@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
     console.print(job_table(records))
     console.print()
     print_summary(console, result, records)
-    if result.given_back:
-        return 130  # as of a program that SIGINT ended
-    if result.counts.fizzled or not result.counts.completed:
+    if result.counts.fizzled:
         return 1
+    if result.stopped:
+        return 130  # as of a program that SIGINT ended
     _print_answer(console, folder)
     console.print(f"LaunchPad: {result.lpad} get_wflows -d more")
     return 0
@@ -73,11 +73,24 @@ def _add_workflow(source: Source, folder: Path, parts: int, console: Any) -> Non
     # Imported late: FireWorks decides at import which database it uses.
     from examples.wordcount.workflow import build, choose_image, prepare
 
-    prepare(folder)
+    _forget_unfinished(source.launchpad)
+    try:
+        prepare(folder)
+    except OSError as exc:
+        raise PortfireError(
+            f"the demo cannot prepare {folder}: {exc.strerror}: {exc.filename}"
+        ) from exc
     image, reason = choose_image()
     console.print(f"counting the words of the texts in {folder / 'texts'}")
     console.print(reason)
     source.launchpad.add_wf(build(folder, parts, image))
+
+
+def _forget_unfinished(launchpad: Any) -> None:
+    """What an interrupted demo left would run now, and find its files gone."""
+    unfinished = {"name": "wordcount", "state": {"$ne": "COMPLETED"}}
+    for workflow in list(launchpad.workflows.find(unfinished, {"nodes": 1})):
+        launchpad.delete_wf(workflow["nodes"][0])
 
 
 def _print_answer(console: Any, folder: Path) -> None:

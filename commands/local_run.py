@@ -37,7 +37,9 @@ class RunResult:
 
     counts: Counts
     seconds: float
-    #: Jobs given back because the run was stopped early.
+    #: Whether a signal ended the run before everything was done.
+    stopped: bool = False
+    #: Jobs given back because of that.
     given_back: int = 0
     #: The lpad command that looks at this LaunchPad.
     lpad: str = "lpad"
@@ -72,7 +74,8 @@ def run_launchpad(
         monitor = Monitor(subscribe(here), on_record)
         try:
             dispatcher = _dispatcher(source, here)
-            given_back = _dispatch(dispatcher, processes)
+            stopped = _dispatch(dispatcher, processes)
+            given_back = dispatcher.give_back_waiting() if stopped else 0
             monitor.finish()
         finally:
             monitor.close()
@@ -80,6 +83,7 @@ def run_launchpad(
     result = RunResult(
         counts=dispatcher.counts,
         seconds=time.monotonic() - began,
+        stopped=stopped,
         given_back=given_back,
         lpad=source.lpad,
     )
@@ -108,8 +112,8 @@ def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
     return Dispatcher(dispatcher_settings, source.launchpad, source.fworker, settings.connect())
 
 
-def _dispatch(dispatcher: Dispatcher, processes: LocalProcesses) -> int:
-    """Dispatch to the end; how many jobs were given back because of a signal."""
+def _dispatch(dispatcher: Dispatcher, processes: LocalProcesses) -> bool:
+    """Dispatch to the end; whether a signal made it end."""
     stopped = threading.Event()
     processes.on_failure = dispatcher.stop
 
@@ -125,4 +129,4 @@ def _dispatch(dispatcher: Dispatcher, processes: LocalProcesses) -> int:
         if processes.failure:
             raise PortfireError(f"{processes.failure}: its message is above")
         processes.stop_executor()
-    return dispatcher.give_back_waiting() if stopped.is_set() else 0
+    return stopped.is_set()

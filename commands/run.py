@@ -42,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
         print(as_json(result, records))
     else:
         print_summary(Console(file=sys.stdout, soft_wrap=True), result, records)
-    if result.given_back:
-        return 130  # as of a program that SIGINT ended
-    return 1 if result.counts.fizzled else 0
+    if result.counts.fizzled:
+        return 1
+    return 130 if result.stopped else 0  # 130: as of a program that SIGINT ended

@@ -22,6 +22,7 @@ def as_json(result: RunResult, records: Sequence[JobMetrics]) -> str:
     seconds = round(result.seconds, 3)
     summary: dict[str, Any] = {
         **counts,
+        "stopped": result.stopped,
         "given_back": result.given_back,
         "seconds": seconds,
         "jobs": [dataclasses.asdict(record) for record in records],
