@@ -21,13 +21,15 @@ import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
 from executor.context import JobContext, use_context
+from executor.failures import Phase
 from executor.interruption import Interruption
 from executor.outcome import LaunchEnded, RawEnded, fizzled
+from executor.process_tree import adopt_orphans
 from executor.raw_job import run_raw_job
 from executor.records import (
     ChildOptions,
@@ -50,7 +52,6 @@ MARK = "PORTFIRE_CHILD"
 #: Seconds for a job to clean up after its executor has died.
 _ORPHAN_SECONDS = 8.0
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def child_main(pipe: Connection, options: ChildOptions, mark: str) -> None:
@@ -174,21 +175,22 @@ def _run_raw(record: RunRaw, context: ChildContext) -> RawEnded:
         reply = Reply(job=record.job_id, exceptions=[text])
     if not reply.exceptions and reply.exit_status == 0:
         return RawEnded(reply=reply)
-    phase = context.failed_phase or "job"
     reason = "; ".join(reply.exceptions or []) or f"exit status {reply.exit_status}"
     # The reply has no field for the phase, so its text begins with it; the event has one.
-    return RawEnded(reply=reply, phase=phase, reason=reason.removeprefix(f"{phase}: "))
+    phase, separator, rest = reason.partition(": ")
+    if separator and phase in get_args(Phase):
+        return RawEnded(reply=reply, phase=phase, reason=rest)
+    return RawEnded(reply=reply, phase=context.failed_phase or "job", reason=reason)
 
 
 def _settle_in(mark: str) -> None:
     """Leave the executor's session, tie this process's life to its, and calm the surroundings."""
     os.setsid()
+    # What a job leaves behind is found when it must go.
+    adopt_orphans()
     with contextlib.suppress(AttributeError):  # Linux only; elsewhere the thread below must do
-        libc = ctypes.CDLL(None)
         # SIGTERM, so that a running job ends its program or container before this process ends.
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        # What a job leaves behind stays below this process, where it is found when it must go.
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(

@@ -18,16 +18,17 @@ comes back by itself when its lease runs out.
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from types import TracebackType
 
 from events.publisher import EventPublisher
 from executor.cancellations import Cancellations
 from executor.control import ControlListener
+from executor.drain import drain
 from executor.heartbeat import Heartbeat
-from executor.held_job import KILL_AFTER_SECONDS, HeldJob, HeldJobs
+from executor.held_job import HeldJobs
 from executor.intake import Intake
 from executor.nursery import Nursery
 from executor.outbox import Outbox
@@ -38,7 +39,8 @@ from executor.settings import ExecutorSettings
 from executor.slot import Slot
 from executor.subscriptions import Subscriptions
 from executor.updates import UpdateWriter, host_and_ip
-from messaging.errors import UsageError
+from executor.workspace import usable_workdir
+from messaging.errors import PortfireError
 from messaging.leases import Lease, LeaseKeeper
 from storage_backends.registry import backend_name
 
@@ -60,6 +62,8 @@ class Executor:
         self._stop_wanted = threading.Event()
         self._kill_wanted = threading.Event()
         self._stop_reason = "asked to"
+        #: What `_helper_died` was told first.
+        self._dead_part = ""
         self._started = False
         self._stopping = threading.Lock()  # held by whoever stops the executor
         self._stopped = False
@@ -88,33 +92,36 @@ class Executor:
         self.stop()
 
     def run(self) -> None:
-        """Start, run until a stop is requested, stop. Raises UsageError when it cannot start."""
+        """Start, run until a stop is requested, stop.
+
+        Raises UsageError when it cannot start; PortfireError, after the stop, when a part of it
+        died.
+        """
         self.start()
         try:
             self._stop_wanted.wait()
         finally:
             self.stop()
+        if self._dead_part:
+            raise PortfireError(
+                f"executor {self.id} had to stop, for {self._dead_part}: its log says why; start "
+                "it again"
+            )
 
     def start(self) -> None:
         """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable, no such
-        storage backend.
+        storage backend. Whatever it raises, nothing that it started goes on.
         """
-        self._check_workdir()
+        self._workdir = usable_workdir(self.settings.workdir)
         backend_name(self.settings.storage)
         nursery = Nursery()
         # First of all: the fork server must not inherit anything of gRPC's.
         nursery.start()
-        self._connect()
-        self._build(nursery)
-        self._keeper.start()
-        self._outbox.start()
-        self._subscriptions.ensure()
-        if self.settings.control:
-            self._control.start()
-        for slot in self._slots:
-            slot.start()
-        self._intake.start()
-        self._heartbeat.start()
+        with ExitStack() as parts:
+            self._connect(parts)
+            self._build(nursery)
+            self._start_parts(parts)
+            self._parts = parts.pop_all()
         self._started = True
         self._events.publish(
             "executor.ready",
@@ -128,6 +135,27 @@ class Executor:
             self.settings.pool,
             self.settings.threads,
         )
+
+    def _start_parts(self, parts: ExitStack) -> None:
+        """Start the parts; `parts` ends them, the last one here first, whether started or not."""
+        parts.callback(self._subscriptions.remove_control)
+        parts.callback(self._say_stopped)
+        parts.callback(self._control.stop)
+        parts.callback(self._keeper.stop, _FLUSH_SECONDS)
+        parts.callback(self._outbox.stop, _FLUSH_SECONDS)
+        parts.callback(self._end_slots)
+        parts.callback(self._intake.stop)
+        parts.callback(self._heartbeat.stop)
+        self._keeper.start()
+        self._outbox.start()
+        self._subscriptions.ensure()
+        if self.settings.control:
+            self._control.start()
+        for slot in self._slots:
+            slot.start()
+        self._heartbeat.start()
+        # Last: what fails before it costs no job.
+        self._intake.start()
 
     def request_stop(self, reason: str = "asked to", *, now: bool = False) -> None:
         """Ask for the stop; `now`: without any grace for running jobs. Never blocks."""
@@ -148,54 +176,54 @@ class Executor:
             self._events.publish("executor.draining", reason=self._stop_reason)
             log.info("executor %s stops: %s", self.id, self._stop_reason)
             self._intake.stop()
-            self._drain()
-            self._close()
+            drain(self._jobs, self.settings.grace_seconds, self._kill_wanted)
+            deadline = time.monotonic() + _FLUSH_SECONDS
+            self._end_slots()
+            self._jobs.wait_until_none(max(0.1, deadline - time.monotonic()))
+            self._parts.close()
+            log.info("executor %s stopped", self.id)
 
-    def _check_workdir(self) -> None:
-        workdir = self.settings.workdir.absolute()
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=workdir):
-                pass
-        except OSError as exc:
-            raise UsageError(
-                f"workdir {workdir} cannot be used: {exc.strerror}; set PORTFIRE_WORKDIR to a "
-                "directory that this user may write to"
-            ) from exc
-        self._workdir = workdir
-
-    def _connect(self) -> None:
+    def _connect(self, parts: ExitStack) -> None:
         self._pubsub = self.settings.connect()
+        parts.callback(self._pubsub.close)
         # Another connection, because ending the pulls ends that of the control listener too.
         self._job_pulls = self.settings.connect()
+        parts.callback(self._job_pulls.close)
+        self._events = EventPublisher(self._pubsub, self.settings.names, self.id)
+        parts.callback(self._events.close)
 
     def _build(self, nursery: Nursery) -> None:
-        settings, names = self.settings, self.settings.names
-        updates = UpdateWriter(self.id, settings.pool)
+        updates = UpdateWriter(self.id, self.settings.pool)
         cancellations = Cancellations()
-        self._subscriptions = Subscriptions(self._pubsub, settings, updates)
-        self._events = EventPublisher(self._pubsub, names, self.id)
+        self._subscriptions = Subscriptions(self._pubsub, self.settings, updates)
         self._outbox = Outbox(self._pubsub.publish, self._helper_died)
         self._keeper = LeaseKeeper(
             self._pubsub,
             self._subscriptions.jobs,
-            settings.lease_seconds,
+            self.settings.lease_seconds,
             on_lost=self._lease_lost,
             on_death=self._helper_died,
         )
         self._reporter = Reporter(
             updates=updates,
-            names=names,
+            names=self.settings.names,
             events=self._events,
             outbox=self._outbox,
             keeper=self._keeper,
             jobs=self._jobs,
-            on_child_death=settings.on_child_death,
+            on_child_death=self.settings.on_child_death,
         )
+        self._build_sources(cancellations)
+        numbers = range(1, self.settings.threads + 1)
+        self._slots = [self._slot(number, nursery) for number in numbers]
+        self._heartbeat = self._build_heartbeat()
+
+    def _build_sources(self, cancellations: Cancellations) -> None:
+        """What brings jobs, and what ends them."""
         self._intake = Intake(
             self._job_pulls,
             subscription=self._subscriptions.jobs,
-            pool=settings.pool,
+            pool=self.settings.pool,
             keeper=self._keeper,
             jobs=self._jobs,
             cancellations=cancellations,
@@ -203,7 +231,6 @@ class Executor:
             repair=self._subscriptions.ensure_jobs,
             on_death=self._helper_died,
         )
-        self._slots = [self._slot(number, nursery) for number in range(1, settings.threads + 1)]
         self._control = ControlListener(
             self._pubsub,
             subscription=self._subscriptions.control,
@@ -211,9 +238,11 @@ class Executor:
             cancellations=cancellations,
             repair=self._subscriptions.ensure_control,
         )
-        self._heartbeat = Heartbeat(
-            settings.heartbeat_seconds,
-            pool=settings.pool,
+
+    def _build_heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            self.settings.heartbeat_seconds,
+            pool=self.settings.pool,
             workdir=self._workdir,
             slots=self._slots,
             jobs=self._jobs,
@@ -251,43 +280,16 @@ class Executor:
 
     def _helper_died(self, what: str) -> None:
         """An executor that has lost a part must not go on as if it had not."""
+        self._dead_part = self._dead_part or what
         self.request_stop(what)
 
-    def _drain(self) -> None:
-        """Until no job is held: finish, or else interrupt, or else kill."""
-        if not self._jobs.wait_until_none(
-            self.settings.grace_seconds, unless=self._kill_wanted.is_set
-        ):
-            self._interrupt_all()
+    def _end_slots(self) -> None:
         for slot in self._slots:
             slot.end()
         deadline = time.monotonic() + _FLUSH_SECONDS
         for slot in self._slots:
             slot.join(max(0.1, deadline - time.monotonic()))
-        self._jobs.wait_until_none(max(0.1, deadline - time.monotonic()))
 
-    def _interrupt_all(self) -> None:
-        why = Interrupted(cause="stopping", reason="the executor stops")
-        patience = 0.0 if self._kill_wanted.is_set() else KILL_AFTER_SECONDS
-        self._interrupt(self._jobs.all(), why, patience)
-        # While these jobs end, a second request to stop may come.
-        done = self._jobs.wait_until_none(patience + 1.0, unless=self._kill_wanted.is_set)
-        if not done and self._kill_wanted.is_set():
-            self._interrupt(self._jobs.all(), why, 0.0)
-
-    @staticmethod
-    def _interrupt(jobs: list[HeldJob], why: Interrupted, patience: float) -> None:
-        for held in jobs:
-            held.interrupt(why, patience)
-
-    def _close(self) -> None:
-        self._heartbeat.stop()
-        self._outbox.stop(_FLUSH_SECONDS)
-        self._keeper.stop(_FLUSH_SECONDS)
-        self._control.stop()
-        self._events.publish("executor.stopped", reason=self._stop_reason)
-        self._events.close()
-        self._subscriptions.remove_control()
-        self._job_pulls.close()
-        self._pubsub.close()
-        log.info("executor %s stopped", self.id)
+    def _say_stopped(self) -> None:
+        if self._started:
+            self._events.publish("executor.stopped", reason=self._stop_reason)

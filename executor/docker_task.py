@@ -22,7 +22,7 @@ from executor.staging import Executed, Report, StagedJob, run_staged
 from executor.task_parameters import listed, mapping
 from executor.workspace import Workspace
 from messaging.errors import JobError, PortfireError
-from storage_backends.paths import PathError, checked_names, is_tree
+from storage_backends.paths import PathError, below, checked_names, is_tree
 
 
 @explicit_serialize
@@ -129,7 +129,9 @@ class _Container:
     def _mounts(self, files: Path) -> tuple[tuple[Path, str], ...]:
         outputs = [output.name for output in self._job.outputs if not output.capture]
         names = dict.fromkeys((*self._job.inputs, *outputs))
-        return tuple((files / name, f"{self._prefix}/{name.rstrip('/')}") for name in names)
+        return tuple(
+            (below(files, name, "mount"), f"{self._prefix}/{name.rstrip('/')}") for name in names
+        )
 
     def _error(self, outcome: ContainerEnded) -> str | None:
         program = f"the command in {self._image}"
@@ -153,7 +155,7 @@ class _Placeholders:
 
     def __init__(self, files: Path, outputs: tuple[Output, ...]) -> None:
         self._paths = [
-            files / output.name
+            below(files, output.name, "output")
             for output in outputs
             if not output.capture and not is_tree(output.name)
         ]

@@ -46,6 +46,8 @@ class HeldJob:
     launch_dir: str = ""
     checkpoint: dict[str, Any] | None = None
     trackers: list[dict[str, Any]] | None = None
+    #: Whether its outcome has been reported; the Reporter's own.
+    reported: bool = False
     #: Why it was stopped from outside, if it was.
     interruption: Interrupted | None = None
     _runner: Stoppable | None = None

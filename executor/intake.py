@@ -11,6 +11,7 @@ from collections.abc import Callable
 from executor.cancellations import Cancellations
 from executor.held_job import HeldJob, HeldJobs, key_of
 from executor.outcome import Interrupted
+from executor.reply_topic import reply_topic
 from executor.report import Reporter
 from messaging.errors import MessageError, NotFoundError, PortfireError
 from messaging.leases import LeaseKeeper
@@ -138,10 +139,12 @@ class Intake:
             # Only servers that ignore filters deliver these; the pool has its own copy.
             self._keeper.acknowledge_message(message)
             return
+        reply_to = None
         try:
+            reply_to = reply_topic(message.attributes, self._pubsub.project)
             job = decode_job(message.data)
         except MessageError as exc:
-            self._reporter.reject(message, str(exc))
+            self._reporter.reject(message, str(exc), reply_to)
             return
         known = self._jobs.find(key_of(job, message))
         if known is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from executor.context import JobContext
 from messaging.errors import JobError
 from storage_backends.contract import StorageBackend
-from storage_backends.paths import checked_name
+from storage_backends.paths import below, checked_name
 from storage_backends.registry import backend_name, open_backend
 
 
@@ -21,12 +21,8 @@ class JobStorage:
     backend: StorageBackend
     #: Empty, or ends in ``/``.
     prefix: str = ""
-
-    @property
-    def directory(self) -> Path | None:
-        """Where the job works if nothing is to be staged."""
-        shared = self.backend.shared_directory
-        return shared / self.prefix if shared else None
+    #: Where the job works if nothing is to be staged.
+    directory: Path | None = None
 
 
 def job_storage(
@@ -50,7 +46,7 @@ def job_storage(
         raise JobError(f"storage {name!r} with prefix {place!r}: expected two texts")
     scheme, separator, _ = place.partition("://")
     if separator:
-        return JobStorage(open_backend(scheme, {**(options or {}), "url": place}))
+        return _opened(scheme, {**(options or {}), "url": place}, "")
     merged = dict(options or {})
     if backend_name(name) == backend_name(context.storage):
         merged = {**context.storage_options, **merged}
@@ -61,4 +57,11 @@ def job_storage(
         if not place:
             return None
         merged["workdir"] = str(launch_directory) if launch_directory else None
-    return JobStorage(open_backend(name, merged), place)
+    return _opened(name, merged, place)
+
+
+def _opened(name: str, options: Mapping[str, Any], prefix: str) -> JobStorage:
+    backend = open_backend(name, options)
+    shared = backend.shared_directory
+    directory = below(shared, prefix, "storage prefix") if shared else None
+    return JobStorage(backend, prefix, directory)

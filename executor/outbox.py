@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from messaging.errors import MessageTooLargeError, PortfireError, ServiceError
+from messaging.errors import (
+    MessageTooLargeError,
+    NotFoundError,
+    PortfireError,
+    ServiceError,
+    UsageError,
+)
 from messaging.pubsub import Outgoing
 
 log = logging.getLogger(__name__)
@@ -33,6 +39,8 @@ class _Entry:
     on_failed: Failed
     #: Errors after which there is no point in trying again.
     final: tuple[type[Exception], ...]
+    #: What `Outbox.withdraw` calls it.
+    key: str | None = None
 
 
 def _nothing(*_args: object) -> None:
@@ -54,6 +62,8 @@ class Outbox:
         self._changed = threading.Condition()
         self._queue: deque[_Entry] = deque()
         self._later: dict[str, tuple[float, _Entry]] = {}
+        #: Keys of `send_later` that are not withdrawn.
+        self._wanted: set[str] = set()
         self._in_flight = 0
         self._stopping = False
         self._pause = 0.0
@@ -82,26 +92,35 @@ class Outbox:
             self._changed.notify_all()
 
     def send_later(self, key: str, topic: str, message: Outgoing) -> None:
-        """Publish in a moment, unless withdrawn before; tried once."""
-        entry = _Entry(topic, message, _nothing, _nothing, (Exception,))
+        """Publish in a moment, and again after outages, unless withdrawn before.
+
+        Each key is to be withdrawn some time.
+        """
+        final = (NotFoundError, UsageError)  # nobody is there to hear it
+        entry = _Entry(topic, message, _nothing, _nothing, final, key)
         with self._changed:
+            self._wanted.add(key)
             self._later[key] = (time.monotonic() + LATER_SECONDS, entry)
             self._changed.notify_all()
 
     def withdraw(self, key: str) -> None:
         """What was to be sent later under `key` is obsolete, if it has not gone yet."""
         with self._changed:
+            self._wanted.discard(key)
             self._later.pop(key, None)
 
     def stop(self, timeout: float) -> None:
         """Publish what is queued, for at most `timeout` seconds; the rest has failed."""
         with self._changed:
+            self._wanted.clear()
             self._later.clear()
             self._changed.wait_for(lambda: not self._queue and not self._in_flight, timeout)
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join(timeout)
-        for entry in self._queue:
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        while self._queue:  # what `on_failed` sends in turn has failed, too
+            entry = self._queue.popleft()
             entry.on_failed(ServiceError(f"no connection to publish to {entry.topic}"))
 
     def _run(self) -> None:
@@ -127,17 +146,23 @@ class Outbox:
 
     def _next_batch(self) -> list[_Entry]:
         with self._changed:
-            while True:
+            while not self._stopping:
                 self._take_due()
-                if self._queue or self._stopping:
-                    break
+                if batch := self._take_wanted():
+                    self._in_flight = len(batch)
+                    return batch
+                self._changed.notify_all()  # the queue is empty now
                 first = next(iter(self._later.values()), None)
                 self._changed.wait(first and max(0.0, first[0] - time.monotonic()))
-            if self._stopping:
-                return []
-            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-            self._in_flight = len(batch)
-            return batch
+            return []
+
+    def _take_wanted(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        while self._queue and len(batch) < _BATCH:
+            entry = self._queue.popleft()
+            if entry.key is None or entry.key in self._wanted:
+                batch.append(entry)
+        return batch
 
     def _take_due(self) -> None:
         now = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from messaging.failures import failure_action
 from messaging.wire import Reply
 
 #: Why a job was stopped from outside.
@@ -64,28 +65,5 @@ Outcome = LaunchEnded | RawEnded | Interrupted | ChildDied | Unstartable
 def fizzled(reason: str, *, phase: str = "job", stacktrace: str | None = None) -> LaunchEnded:
     """The end of a launch that failed outside its tasks, stored as FireWorks stores failures."""
     return LaunchEnded(
-        state="FIZZLED", action=failure(reason, stacktrace), phase=phase, reason=reason
+        state="FIZZLED", action=failure_action(reason, stacktrace), phase=phase, reason=reason
     )
-
-
-def failure(reason: str, stacktrace: str | None = None) -> dict[str, Any]:
-    """``FWAction.to_dict()`` of a failure.
-
-    Written out here, so that the executor's main process need not load FireWorks.
-    """
-    return {
-        "stored_data": {
-            "_message": reason,
-            "_task": None,
-            "_exception": {"_stacktrace": stacktrace or reason, "_details": None},
-        },
-        "exit": True,
-        "update_spec": {},
-        "mod_spec": [],
-        "additions": [],
-        "detours": [],
-        "append_wfs": [],
-        "defuse_children": False,
-        "defuse_workflow": False,
-        "propagate": False,
-    }

@@ -31,7 +31,7 @@ class ProcessTree:
         self.mark = uuid.uuid4().hex
         self._root: psutil.Process | None = None
         self._seen: dict[int, psutil.Process] = {}
-        _adopt_orphans()
+        adopt_orphans()
 
     def began(self, pid: int) -> None:
         """The program runs as `pid`, a child of this process that its starter reaps."""
@@ -100,7 +100,10 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
             process.send_signal(number)
 
 
-def _adopt_orphans() -> None:
-    """Linux only; elsewhere orphans go to init and are missed."""
+def adopt_orphans() -> None:
+    """Let what is left behind below this process stay below it.
+
+    Linux only; elsewhere orphans go to init and are missed.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -81,10 +81,11 @@ def arguments(args: str | list[str]) -> tuple[str, ...]:
 def checked_env(env: object) -> dict[str, str]:
     """Environment variables as texts. Raises JobError."""
     if not isinstance(env, Mapping):
-        raise JobError(f"env is {env!r}: expected names and values")
+        raise JobError(f"env is a {type(env).__name__}: expected names and values")
     for name, value in env.items():
         if not isinstance(name, str) or not name or "=" in name or not is_scalar(value):
-            raise JobError(f"env has {name!r}: {value!r}: expected a name and a text")
+            kind = type(value).__name__  # the value itself may be a password
+            raise JobError(f"env has {name!r}: a {kind}: expected a name and a text")
     return {name: str(value) for name, value in env.items()}
 
 

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from collections.abc import Callable
 from typing import Any, Literal
 
 from events.publisher import EventPublisher
@@ -39,6 +41,9 @@ from messaging.pubsub import Outgoing, Received
 from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply
 
 log = logging.getLogger(__name__)
+
+#: Errors after which there is no point in trying again: all.
+_GIVE_UP = (PortfireError, ValueError)
 
 
 class Reporter:
@@ -62,6 +67,8 @@ class Reporter:
         self._jobs = jobs
         self._on_child_death = on_child_death
         self._updates = updates
+        #: Guards `HeldJob.reported`: no ping goes after a job's end, to be taken for a start.
+        self._ending = threading.Lock()
 
     def event(self, held: HeldJob, event_type: str, **fields: Any) -> None:
         """Publish an event about a job."""
@@ -81,10 +88,14 @@ class Reporter:
         if isinstance(held.job, LaunchJob) and held.started:
             message = self._updates.ping(held, held.job)
             if message.size < MAX_MESSAGE_BYTES:
-                self._outbox.send(self._names.updates, message, final=(PortfireError, ValueError))
+                with self._ending:
+                    if not held.reported:
+                        self._outbox.send(self._names.updates, message, final=_GIVE_UP)
 
     def report(self, held: HeldJob, outcome: Outcome) -> None:
         """The job has this outcome."""
+        with self._ending:
+            held.reported = True
         self._outbox.withdraw(_started_key(held))
         if isinstance(outcome, LaunchEnded):
             self._launch_ended(held, outcome)
@@ -106,13 +117,13 @@ class Reporter:
             "of memory?); look at the executors' logs, then rerun it",
         )
 
-    def reject(self, message: Received, reason: str) -> None:
+    def reject(self, message: Received, reason: str, reply_to: str | None) -> None:
         """The message is no job: say so to everybody who may want to know, and be rid of it."""
         log.warning("rejected message %s: %s", message.message_id, reason)
         body = _json_object(message.data)
         job = str(message.attributes.get("job") or body.get("job") or "")
         self._events.publish("job.rejected", id=job, reason=reason)
-        if reply_to := message.attributes.get("reply_to"):
+        if reply_to:
             reply = Reply(job=job, exceptions=[reason])
             self._send_reply(reply_to, reply, lambda: self._keeper.acknowledge_message(message))
         elif update := self._updates.rejected(job, body, reason):
@@ -160,9 +171,7 @@ class Reporter:
         if self._on_child_death == "retry" and 0 < attempts < held.max_attempts:
             reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
             log.warning("job %s: %s", held.id, reason)
-            self._released(held, reason)
-            self._keeper.give_back(held.lease)
-            self._jobs.remove(held)
+            self._released(held, reason, lambda: self._give_back(held))
         else:
             hint = " (out of memory?)" if "SIGKILL" in outcome.how else ""
             self._failed(held, f"{reason}{hint}", phase="execution")
@@ -178,26 +187,39 @@ class Reporter:
 
     def _release(self, held: HeldJob, reason: str) -> None:
         """Give the job back without counting it as an attempt."""
-        # Before the copy: its next executor's updates must come after ours.
-        self._released(held, reason)
 
         def not_copied(error: Exception) -> None:
             log.warning("job %s given back by its lease only: %s", held.id, error)
-            self._keeper.give_back(held.lease)
-            self._jobs.remove(held)
+            self._give_back(held)
 
-        self._outbox.send(
-            self._names.jobs,
-            Outgoing(held.message.data, held.message.attributes),
-            on_sent=lambda: self._settled(held),
-            on_failed=not_copied,
-            final=(PortfireError, ValueError),
-        )
+        def copy() -> None:
+            self._outbox.send(
+                self._names.jobs,
+                Outgoing(held.message.data, held.message.attributes),
+                on_sent=lambda: self._settled(held),
+                on_failed=not_copied,
+                final=_GIVE_UP,
+            )
 
-    def _released(self, held: HeldJob, reason: str) -> None:
+        self._released(held, reason, copy)
+
+    def _give_back(self, held: HeldJob) -> None:
+        self._keeper.give_back(held.lease)
+        self._jobs.remove(held)
+
+    def _released(self, held: HeldJob, reason: str, then: Callable[[], None]) -> None:
+        """Say so, and `then` pass it on: its next executor's updates must come after ours."""
         self.event(held, "job.released", reason=reason)
-        if isinstance(held.job, LaunchJob):
-            self._outbox.send(self._names.updates, self._updates.released(held.job, reason))
+        if not isinstance(held.job, LaunchJob):
+            then()
+            return
+        self._outbox.send(
+            self._names.updates,
+            self._updates.released(held.job, reason),
+            on_sent=then,
+            on_failed=lambda _error: then(),
+            final=(NotFoundError, UsageError),  # without a dispatcher the job goes on all the same
+        )
 
     def _reply(self, held: HeldJob, reply: Reply) -> None:
         """Answer a raw job, if its sender wants an answer, and settle it."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from executor.containers import remove_containers
+from executor.failures import one_line
 from executor.held_job import HeldJob
 from executor.intake import Intake
 from executor.nursery import ChildHandle, Nursery
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a slot takes no job after it could not start one (no space, no process).
 UNSTARTABLE_PAUSE = 10.0
+#: What a launch directory must have room for at the least: FireWorks' and our own small files.
+_PROBE_BYTES = 65_536
 #: Seconds in which the executor's own SIGTERM follows that of its job.
 UNASKED_SIGNAL_PATIENCE = 1.0
 
@@ -83,7 +86,8 @@ class Slot:
 
     def join(self, timeout: float) -> None:
         """Wait for the slot's end."""
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         try:
@@ -111,8 +115,10 @@ class Slot:
             log.error("cannot start job %s: %s", held.id, exc)
             outcome = Unstartable(reason=f"the executor cannot start a job: {exc}")
         except Exception as exc:
+            # It counts: if it is the job that brings this about, it must not circulate for ever.
             log.exception("slot %d failed at job %s", self.number, held.id)
-            outcome = Unstartable(reason=f"the executor failed: {exc}")
+            self._abandon_child(held)
+            outcome = ChildDied(how=f"was given up after an error of its executor: {one_line(exc)}")
         self._reporter.report(held, outcome)
         if isinstance(outcome, Unstartable):
             self._ending.wait(UNSTARTABLE_PAUSE)
@@ -187,14 +193,35 @@ class Slot:
         child, self._child = self._child, None
         return child.close() if child is not None else "was not there"
 
+    def _abandon_child(self, held: HeldJob) -> None:
+        """Make an end of a child that may still run the job."""
+        if self._child is not None:
+            self._child.kill()
+        self._retire_child()
+        self._remove_containers(held)
+
     def _make_directory(self, held: HeldJob) -> Path:
         """A new, private one: a second delivery of an attempt must not find the first one's."""
         word = re.sub(r"[^A-Za-z0-9._-]", "_", held.id)[:80]
-        return Path(tempfile.mkdtemp(prefix=f"{word}-{held.attempt}-", dir=self._workdir))
+        prefix = f"{word}-{held.attempt}"[:100]
+        directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self._workdir))
+        _check_space(directory)
+        return directory
 
     def _remove_containers(self, held: HeldJob) -> None:
         """Those of a child that could not do it itself any more."""
         remove_containers(executor=self._options.executor, job=held.id, attempt=held.attempt)
+
+
+def _check_space(directory: Path) -> None:
+    """Raise OSError when the disk is full: that is not the fault of the job that comes next."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+    except OSError as exc:
+        directory.rmdir()
+        raise OSError(exc.errno, exc.strerror, str(directory.parent)) from exc
 
 
 def _order(held: HeldJob) -> RunLaunch | RunRaw:

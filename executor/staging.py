@@ -22,6 +22,7 @@ from executor.failures import Phase, PhaseFailedError, one_line, phase_error
 from executor.job_storage import JobStorage
 from executor.tail import tail
 from executor.workspace import Workspace, open_workspace
+from executor.written import ExpectedOutputs, is_there
 from messaging.errors import PortfireError
 from storage_backends.copying import copy_file
 from storage_backends.errors import StorageNotFoundError
@@ -126,6 +127,7 @@ class _Run:
                 self.report.bytes_in += self._fetch(name)
             for output in self.job.outputs:
                 self._make_room(output.name)
+            self._expected = self._expect_outputs()
             fields["bytes"] = self.report.bytes_in
 
     def execute(self, execute: Execute) -> Executed:
@@ -153,12 +155,12 @@ class _Run:
         return self.workspace.private and bool(self.job.inputs or self.job.outputs)
 
     def _fetch(self, name: str) -> int:
-        target = self.workspace.files / name
         if self.workspace.private:
+            target = self.workspace.files / name
             assert self.job.storage is not None  # a job without storage works in a shared place
             place = self.job.storage.prefix + name
             return self.job.storage.backend.fetch(place, target).bytes
-        if not _is_there(target, name):
+        if not is_there(below(self.workspace.files, name, "input"), name):
             kind = "tree" if is_tree(name) else "file"
             raise StorageNotFoundError(
                 f"input {kind} {name!r} is not in {self.workspace.files}, or is empty"
@@ -170,18 +172,18 @@ class _Run:
         (place if is_tree(name) else place.parent).mkdir(parents=True, exist_ok=True)
 
     def _require_outputs(self) -> None:
-        files = self.workspace.files
-        missing = [
-            repr(output.name)
-            for output in self.job.outputs
-            if not output.capture and not _is_there(files / output.name, output.name)
-        ]
-        if missing:
+        workspace = self.workspace
+        if unwritten := self._expected.unwritten():
             raise PhaseFailedError(
                 "stage-out",
-                f"{self.job.executable} did not write its output {', '.join(missing[:3])}: "
-                f"looked in {'its working directory' if self.workspace.private else files}",
+                f"{self.job.executable} did not write its output {', '.join(unwritten[:3])}: "
+                f"looked in {'its working directory' if workspace.private else workspace.files}",
             )
+
+    def _expect_outputs(self) -> ExpectedOutputs:
+        written = [output.name for output in self.job.outputs if not output.capture]
+        # What is an input too may well stay as it is.
+        return ExpectedOutputs(self.workspace.files, written, kept=self.job.inputs)
 
     def _store(self, output: Output, executed: Executed) -> int:
         files, ours = self.workspace.files, self.workspace.ours
@@ -253,10 +255,3 @@ class _Run:
         self.report.timestamps[event] = time.time()
         if announced:
             self.context.emit(f"job.{event}", **fields)
-
-
-def _is_there(path: Path, name: str) -> bool:
-    """Whether a file is there, or a tree that holds something."""
-    if not is_tree(name):
-        return path.is_file()
-    return path.is_dir() and any(path.iterdir())

@@ -24,5 +24,5 @@ def mapping(task: Mapping[str, Any], parameter: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise JobError(f"{parameter} is {value!r}: expected names and values")
+        raise JobError(f"{parameter} is a {type(value).__name__}: expected names and values")
     return dict(value)

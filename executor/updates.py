@@ -6,7 +6,8 @@ import socket
 from typing import Any
 
 from executor.held_job import HeldJob
-from executor.outcome import LaunchEnded, failure
+from executor.outcome import LaunchEnded
+from messaging.failures import failure_action
 from messaging.pubsub import Outgoing
 from messaging.wire import (
     Finished,
@@ -47,6 +48,8 @@ class UpdateWriter:
                 checkpoint=held.checkpoint,
                 trackers=held.trackers,
                 launch_dir=held.launch_dir,
+                host=self._host,
+                ip=self._ip,
             )
         )
 
@@ -82,7 +85,7 @@ class UpdateWriter:
                 launch_id=launch_id,
                 executor=self._executor,
                 state="FIZZLED",
-                action=failure(reason),
+                action=failure_action(reason),
                 started=0.0,
                 host=self._host,
                 ip=self._ip,

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from messaging.errors import UsageError
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +52,21 @@ def open_workspace(directory: Path, shared: Path | None) -> Iterator[Workspace]:
         yield Workspace(files, ours, private=shared is None)
     finally:
         remove_tree(top)
+
+
+def usable_workdir(path: Path) -> Path:
+    """`path`, absolute and made if need be. Raises UsageError if this user may not write there."""
+    workdir = path.absolute()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as exc:
+        raise UsageError(
+            f"workdir {workdir} cannot be used: {exc.strerror}; set PORTFIRE_WORKDIR to a "
+            "directory that this user may write to"
+        ) from exc
+    return workdir
 
 
 def remove_tree(top: Path) -> None:

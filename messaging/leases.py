@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from messaging.errors import PortfireError, ServiceError
+from messaging.errors import PortfireError, ServiceError, UsageError
 from messaging.pubsub import Received
 from messaging.topology import MIN_ACK_DEADLINE
 
@@ -222,19 +222,8 @@ class LeaseKeeper:
             acks, self._acks[:] = list(self._acks), []
             nacks, self._nacks[:] = list(self._nacks), []
             self._settling = True
-        try:
-            if acks:
-                self._service.acknowledge(self._subscription, acks)
-                acks = []
-            if nacks:
-                self._service.extend(self._subscription, nacks, 0)
-                nacks = []
-        except ServiceError as exc:
-            self._note_failure(exc)
-        except (PortfireError, ValueError) as exc:
-            # The subscription is gone, or (ValueError) the connection is closed: nothing to settle.
-            self._note_failure(exc)
-            acks, nacks = [], []
+        acks = self._unsettled(acks, lambda ids: self._service.acknowledge(self._subscription, ids))
+        nacks = self._unsettled(nacks, lambda ids: self._service.extend(self._subscription, ids, 0))
         with self._changed:
             self._acks.extend(acks)
             self._nacks.extend(nacks)
@@ -263,6 +252,21 @@ class LeaseKeeper:
             return [lease for lease in ids if self._extended({lease: ids[lease]})]
         self._failing = False
         return list(ids)
+
+    def _unsettled(self, ack_ids: list[str], call: Callable[[list[str]], None]) -> list[str]:
+        """Settle in one call, else one by one as above; the ack ids to try again."""
+        try:
+            if ack_ids:
+                call(ack_ids)
+        except ServiceError as exc:
+            self._note_failure(exc)
+            return ack_ids
+        except (PortfireError, ValueError) as exc:
+            self._note_failure(exc)
+            # Without subscription, or (ValueError) connection, there is nothing left to settle.
+            if len(ack_ids) > 1 and isinstance(exc, UsageError):
+                return [left for ack_id in ack_ids for left in self._unsettled([ack_id], call)]
+        return []
 
     def _note_failure(self, error: Exception) -> None:
         """One line per outage."""

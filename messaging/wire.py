@@ -27,6 +27,8 @@ from messaging.errors import MessageError
 
 WIRE_VERSION = "1.0"
 MAX_MESSAGE_BYTES = 10_000_000
+#: Fields whose values may be passwords: errors, which go to logs and events, do not show them.
+_SECRET = {"env", "options"}
 
 
 class WireModel(BaseModel):
@@ -131,6 +133,9 @@ class Ping(_Update):
     checkpoint: dict[str, Any] | None = None
     trackers: list[dict[str, Any]] | None = None
     launch_dir: str | None = None
+    #: As in `Started`, in whose place the dispatcher may take this.
+    host: str = ""
+    ip: str = ""
 
 
 class Finished(_Update):
@@ -241,7 +246,8 @@ def describe(error: ValidationError, limit: int = 3) -> str:
         if item["type"] == "missing":
             problems.append(f"{field} is missing")
         else:
-            problems.append(f"{field} is {_short(item['input'])}: {item['msg']}")
+            value = "***" if _SECRET & set(item["loc"]) else _short(item["input"])
+            problems.append(f"{field} is {value}: {item['msg']}")
     return "; ".join(problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,10 +17,16 @@ import grpc
 import pytest
 
 from executor.daemon import Executor
+from executor.heartbeat import Heartbeat
+from executor.intake import Intake
+from executor.nursery import ChildHandle
+from executor.records import Downward, RunLaunch
+from messaging.errors import PortfireError
 from messaging.wire import LaunchJob, decode_job
 from tests.executor import workflows
 from tests.executor.installation import Installation
 from tests.executor.workflows import launch, py_task
+from tests.storage_backends.stores import other_file_system
 from tests.waiting import wait_until
 
 Start = Callable[..., Executor]
@@ -155,8 +162,12 @@ def test_a_stubborn_job_is_killed_and_given_back(
 
 
 def test_a_job_that_cannot_be_published_again_is_given_back_by_its_lease(
-    installation: Installation, start_executor: Start, tmp_path: Path
+    installation: Installation,
+    start_executor: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("executor.daemon._FLUSH_SECONDS", 1.0)
     executor = start_executor(grace_seconds=0.0)
     running = tmp_path / "running"
     job = launch(1, py_task(workflows.wait_for_file, str(tmp_path / "go"), str(running)))
@@ -164,8 +175,7 @@ def test_a_job_that_cannot_be_published_again_is_given_back_by_its_lease(
     installation.update("started")
     wait_until(running.exists, what="the job")
     installation.event("job.execution.started")
-    # The events publisher uses up some of these.
-    installation.broker.fail_next("Publish", grpc.StatusCode.UNAVAILABLE, times=8)
+    installation.broker.fail_next("Publish", grpc.StatusCode.UNAVAILABLE, times=10_000)
     executor.stop()
     [message] = installation.waiting_jobs(timeout=5.0)
     assert message.delivery_attempt == 2
@@ -280,6 +290,59 @@ def test_a_signal_stops_the_command_softly_and_a_second_one_at_once(
     assert message.delivery_attempt == 1
 
 
+def test_a_job_at_which_the_executor_itself_fails_does_not_circulate_for_ever(
+    installation: Installation, start_executor: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = ChildHandle.send
+
+    def fail_at_poison(child: ChildHandle, record: Downward) -> None:
+        if isinstance(record, RunLaunch) and record.job.name == "poison":
+            raise ValueError("what nobody foresaw")
+        send(child, record)
+
+    monkeypatch.setattr(ChildHandle, "send", fail_at_poison)
+    start_executor()
+    installation.submit(launch(1, name="poison", max_attempts=2))
+    installation.submit(launch(2, py_task("time.sleep", 0)))
+    finished = {update.launch_id: update for update in installation.finished(2)}
+    assert finished[1].state == "FIZZLED"
+    assert "what nobody foresaw" in finished[1].action["stored_data"]["_message"]
+    assert finished[2].state == "COMPLETED"
+    assert len([update for update in installation.updates if update.update == "released"]) == 1
+
+
+def test_an_executor_whose_part_died_stops_and_says_so(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_heartbeat: Heartbeat) -> None:
+        raise ValueError("what nobody foresaw")
+
+    monkeypatch.setattr(Heartbeat, "beat", fail)
+    executor = Executor(installation.settings(heartbeat_seconds=0.01))
+    with pytest.raises(PortfireError, match="had to stop, for the heartbeat died"):
+        executor.run()
+    assert installation.event("executor.stopped")["reason"] == "the heartbeat died"
+
+
+def test_a_start_that_fails_half_way_leaves_nothing_running(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_intake: Intake) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(Intake, "start", fail)
+    executor = Executor(installation.settings(threads=2))
+    with pytest.raises(RuntimeError, match="can't start"):
+        executor.start()
+    ours = {thread.name for thread in threading.enumerate() if thread not in before}
+    # gRPC's own threads go in their own time.
+    assert not ours & _PARTS
+    control = installation.names.executor_control(executor.id)
+    assert not installation.pubsub.subscription_exists(control)
+    executor.stop()
+
+
 def test_starting_and_stopping_many_times_leaves_no_process_behind(
     installation: Installation,
 ) -> None:
@@ -289,6 +352,12 @@ def test_starting_and_stopping_many_times_leaves_no_process_behind(
             installation.finished(number + 1)
     pids = [update.action["stored_data"]["pid"] for update in installation.finished(5)]
     wait_until(lambda: not any(_runs(pid) for pid in pids), what="the end of all children")
+
+
+_PARTS = {
+    *("puller", "slot-1", "slot-2", "outbox", "control", "heartbeat", "publish-portfire-events"),
+    *("lease-extend", "lease-settle", "lease-watch"),
+}
 
 
 def _executor_process(installation: Installation, **settings: Any) -> subprocess.Popen[bytes]:
@@ -319,3 +388,25 @@ def _runs(pid: int) -> bool:
         return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_full_disk_fails_no_job(
+    installation: Installation,
+    start_executor: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("executor.slot.UNSTARTABLE_PAUSE", 1.0)
+    with other_file_system(tmp_path / "disk") as disk:
+        start_executor(workdir=disk)
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(bytes(65_536)):
+                pass
+        installation.submit(launch(1, py_task("time.sleep", 0)))
+        released = installation.update("released")
+        assert "No space left on device" in released.reason
+        assert str(disk) in released.reason
+        filler.unlink()
+        [finished] = installation.finished(timeout=40)
+        assert finished.state == "COMPLETED"

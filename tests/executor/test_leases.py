@@ -283,3 +283,16 @@ def test_stopping_sends_what_is_queued(service: FakeService, lost: list[Lease]) 
         keeper.acknowledge(keeper.hold("job", message(f"a{number}")))
         keeper.stop()
     assert service.acked == [f"a{number}" for number in range(20)]
+
+
+def test_one_bad_ack_id_costs_no_other_message_its_ack(
+    keeper: LeaseKeeper, service: FakeService
+) -> None:
+    service.refused = {"b", "e"}
+    for number, ack_id in enumerate("abc"):
+        keeper.acknowledge(keeper.hold("job", message(ack_id, f"m{number}")))
+    for ack_id in "def":
+        keeper.give_back_message(message(ack_id))
+    assert keeper.settle()
+    assert service.acked == ["a", "c"]
+    assert service.given_back == ["d", "f"]

@@ -134,6 +134,34 @@ def test_a_reply_topic_that_is_gone_stops_nothing(
     assert installation.waiting_jobs() == []
 
 
+def test_a_raw_job_whose_reply_would_leave_the_project_is_rejected(
+    installation: Installation, start_executor: Start, tmp_path: Path
+) -> None:
+    executor = start_executor()
+    attributes = {"job": "raw-4", "reply_to": "projects/other/topics/answers"}
+    body = {"executable": "touch", "args": [str(tmp_path / "ran")]}
+    installation.send(Outgoing(json.dumps(body).encode(), attributes))
+    rejected = installation.event("job.rejected")
+    assert rejected["id"] == "raw-4"
+    assert "reply_to 'projects/other/topics/answers' is refused" in rejected["reason"]
+    executor.stop()
+    assert installation.waiting_jobs() == []
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_wrong_value_of_env_or_options_is_not_shown(
+    installation: Installation, start_executor: Start
+) -> None:
+    start_executor()
+    body = {"executable": "true", "env": {"TOKEN": 12345}, "options": "hunter2"}
+    installation.send(Outgoing(json.dumps(body).encode(), {"job": "raw-5"}))
+    reason = installation.event("job.rejected")["reason"]
+    assert "env.TOKEN is ***" in reason
+    assert "options is ***" in reason
+    assert "12345" not in reason
+    assert "hunter2" not in reason
+
+
 def _reply(installation: Installation, subscription: str) -> Reply:
     found: list[Any] = wait_until(
         lambda: installation.take(subscription, 1.0), what=f"a reply on {subscription}"

@@ -115,3 +115,39 @@ def test_what_cannot_be_sent_before_the_stop_has_failed(topics: FakeTopics) -> N
     outbox.stop(0.3)
     assert len(errors) == 1
     assert isinstance(errors[0], ServiceError)
+
+
+def test_what_is_sent_later_survives_an_outage(outbox: Outbox, topics: FakeTopics) -> None:
+    topics.failures = [ServiceError("away"), ServiceError("away")]
+    outbox.send_later("one", "updates", Outgoing(b"one"))
+    wait_until(lambda: topics.published, what="it")
+    assert topics.published == [("updates", b"one")]
+    assert topics.requests == 3
+
+
+def test_what_is_withdrawn_during_an_outage_is_not_sent_after_it(
+    outbox: Outbox, topics: FakeTopics
+) -> None:
+    topics.gate.clear()
+    topics.failures = [ServiceError("away")]
+    outbox.send_later("one", "updates", Outgoing(b"started"))
+    wait_until(lambda: topics.requests == 1, what="the first try")
+    outbox.withdraw("one")
+    outbox.send("updates", Outgoing(b"finished"))
+    topics.gate.set()
+    wait_until(lambda: topics.published, what="the other")
+    assert topics.published == [("updates", b"finished")]
+
+
+def test_what_a_failure_sends_in_turn_at_the_stop_fails_too(topics: FakeTopics) -> None:
+    outbox = Outbox(topics.publish)
+    outbox.start()
+    topics.missing = {"updates"}
+    errors: list[Exception] = []
+
+    def then(_error: Exception) -> None:
+        outbox.send("jobs", Outgoing(b"copy"), on_failed=errors.append)
+
+    outbox.send("updates", Outgoing(b"released"), on_failed=then)
+    outbox.stop(0.3)
+    assert len(errors) == 1

@@ -108,6 +108,70 @@ def test_local_storage_is_worked_in_directly(context: RecordingContext, store: P
     assert "'b2'" in failure("true", outputs=["b2"]).reason
 
 
+@pytest.mark.parametrize("storage", ["local", "nfs"])
+def test_a_symlink_in_the_storage_leads_nobody_out_of_it(
+    context: RecordingContext, store: Path, tmp_path: Path, storage: str
+) -> None:
+    context.storage = storage
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("1")
+    (store / "out").symlink_to(outside)
+    cases: list[dict[str, Any]] = [
+        {"inputs": ["out/secret"]},
+        {"inputs": ["secret"], "storage_prefix": "out"},
+        {"outputs": ["out/new"]},
+    ]
+    for parameters in cases:
+        error = failure("mkdir -p out; echo 1 > out/new", **parameters)
+        assert "by a symbolic link" in error.reason
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+def test_an_output_that_becomes_a_symlink_to_outside_is_refused_on_local_storage(
+    context: RecordingContext,
+) -> None:
+    context.storage = "local"
+    error = failure("ln -s /etc/passwd out", outputs=["out"])
+    assert error.phase == "stage-out"
+    assert "by a symbolic link" in error.reason
+
+
+@pytest.mark.parametrize("output", ["res", "tree/"])
+def test_an_output_of_an_earlier_run_is_not_taken_for_this_ones(
+    context: RecordingContext, store: Path, output: str
+) -> None:
+    context.storage = "local"
+    (store / "tree/deep").mkdir(parents=True)
+    for old in (store / "res", store / "tree/deep/a"):
+        old.write_text("old")
+    error = failure(["true"], outputs=[output])
+    assert error.phase == "stage-out"
+    assert f"did not write its output '{output}' (an older one is there)" in error.reason
+    # Written all the same: contents, size and time as before.
+    run("cp -p res copy; cat copy > res; touch -r copy res; rm copy", outputs=["res"])
+    run("rm tree/deep/a; touch tree/deep/b", outputs=["tree/"])
+
+
+def test_an_input_that_is_an_output_too_may_stay_as_it_is(
+    context: RecordingContext, store: Path
+) -> None:
+    context.storage = "local"
+    (store / "res").write_text("old")
+    run(["true"], inputs=["res"], outputs=["res"])
+
+
+def test_a_wrong_value_of_env_or_options_is_not_shown(context: RecordingContext) -> None:
+    cases: list[dict[str, Any]] = [
+        {"env": {"TOKEN": ["hunter2"]}},
+        {"env": "hunter2"},
+        {"options": "hunter2"},
+    ]
+    for parameters in cases:
+        assert "hunter2" not in failure("true", **parameters).reason
+    assert context.events == []
+
+
 def test_plain_rlaunch_needs_no_executor(launch_directory: Path) -> None:
     (launch_directory / "a").write_text("1\n")
     action = run("cat a a > b", inputs=["a"], outputs=["b"])

@@ -159,6 +159,24 @@ def test_local_storage_is_mounted_itself(run: Run, context: RecordingContext, st
     assert not (store / "run/c").exists()
 
 
+def test_a_symlink_in_local_storage_mounts_nothing_outside(
+    run: Run, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret").write_text("1")
+    (store / "run").mkdir()
+    (store / "run/out").symlink_to(tmp_path / "outside")
+    cases: list[dict[str, Any]] = [
+        {"inputs": ["out/secret"]},
+        {"inputs": ["out/"]},
+        {"outputs": ["out/new"]},
+    ]
+    for files in cases:
+        error = failure(run, ["true"], storage="local", workdir=str(store), **files)
+        assert "by a symbolic link" in error.reason
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["secret"]
+
+
 def test_a_command_that_is_not_in_the_image_is_refused(run: Run) -> None:
     error = failure(run, ["no-such-program"])
     assert isinstance(error, JobError)
