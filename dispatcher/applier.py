@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from dispatcher.in_flight import InFlightTable
-from dispatcher.launch_documents import failure_action
 from dispatcher.launchpad import refuses_document
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery
-from dispatcher.stored_workflow import WorkflowBusyError
 from dispatcher.updates import Updates, Verdict
+from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.errors import MessageError, PortfireError
+from messaging.failures import failure_action
 from messaging.names import Names, belongs_to_pool
 from messaging.pubsub import PubSub
 from messaging.wire import (
@@ -32,6 +32,10 @@ from messaging.wire import (
 )
 
 log = logging.getLogger(__name__)
+
+#: Updates are settled after so many, or so many seconds: their lease must not end meanwhile.
+_SETTLE_UPDATES = 100
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass
@@ -56,6 +60,13 @@ class _Settlement:
 
     ack: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     give_back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it must not grow any more."""
+        count = sum(map(len, [*self.ack.values(), *self.give_back.values()]))
+        return count >= _SETTLE_UPDATES or time.monotonic() - self.began > _SETTLE_SECONDS
 
 
 class Applier:
@@ -83,7 +94,7 @@ class Applier:
         self._counts = counts
 
     def apply(self, deliveries: Sequence[Delivery]) -> None:
-        """Apply all, then ack what was applied and give back what must wait.
+        """Apply all; ack what was applied and give back what must wait, every now and then.
 
         When the LaunchPad is away, everything that was not applied is given back and the error
         goes to the caller.
@@ -100,6 +111,9 @@ class Applier:
                 side = settlement.ack if done else settlement.give_back
                 side[delivery.subscription].append(delivery.message.ack_id)
                 read.popleft()
+                if settlement.is_due:
+                    self._settle(settlement)
+                    settlement = _Settlement()
         finally:
             for delivery, _ in read:
                 settlement.give_back[delivery.subscription].append(delivery.message.ack_id)
@@ -150,7 +164,7 @@ class Applier:
         try:
             verdict = self._dispatch(update)
         except WorkflowBusyError as exc:
-            log.info("%s; update of job %s waits", exc, update.job)
+            log.debug("%s; update of job %s waits", exc, update.job)
             return False
         except Exception as exc:  # nothing unforeseen may stop all other work
             if not refuses_document(exc):
@@ -252,7 +266,7 @@ def ended_by_dispatcher(job: str, launch_id: int, attempt: int, reason: str) -> 
         timestamp=now,
         started=now,
         state="FIZZLED",
-        action=failure_action(reason, reason),
+        action=failure_action(reason),
         host="",
         ip="",
         launch_dir="",

@@ -13,56 +13,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fireworks.core.launchpad import LockedWorkflowError
 from fireworks.fw_config import SORT_FWS
 from fireworks.utilities.fw_serializers import recursive_dict
 from fireworks.utilities.fw_utilities import get_my_host, get_my_ip
 from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import PyMongoError
 
-from dispatcher.launch_documents import (
-    ACTIVE,
-    NOTE,
-    Claimant,
-    attempt_of,
-    is_published,
-    job_id,
-    noted,
-    reserved_launch,
-)
+from dispatcher.held_launches import Claim, HeldLaunches
+from dispatcher.launch_documents import ACTIVE, Claimant, noted, reserved_launch
 from dispatcher.launchpad import is_embedded
-from dispatcher.stored_workflow import (
-    LockedWorkflow,
-    WorkflowBusyError,
-    WorkflowMissingError,
-    WorkflowStore,
-)
+from dispatcher.set_aside import SetAside
+from dispatcher.stored_workflow import LockedWorkflow, WorkflowStore
+from dispatcher.workflow_errors import WorkflowBusyError, WorkflowMissingError
 from messaging.wire import LaunchJob
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A launch of ours that is RESERVED or RUNNING, and what a job message needs of it."""
-
-    launch: dict[str, Any]
-    #: None when the Firework does not have this launch (any more).
-    firework: dict[str, Any] | None
-
-    @property
-    def launch_id(self) -> int:
-        """FireWorks' id of the launch."""
-        return int(self.launch["launch_id"])
-
-    @property
-    def fw_id(self) -> int:
-        """FireWorks' id of the Firework."""
-        return int(self.launch["fw_id"])
-
-    @property
-    def job_id(self) -> str:
-        """Correlation id of the job: the same for all attempts."""
-        return job_id(self.launch)
+#: When to try again what could not be claimed: FireWorks adds Fireworks before their workflow.
+_HOPELESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +47,30 @@ class Claims:
     """Claims for one pool. Not thread-safe; every method raises pymongo's errors."""
 
     def __init__(
-        self, launchpad: Any, store: WorkflowStore, claimant: Claimant, fworker: Any
+        self,
+        launchpad: Any,
+        store: WorkflowStore,
+        held: HeldLaunches,
+        claimant: Claimant,
+        fworker: Any,
     ) -> None:
         self._launchpad = launchpad
         self._store = store
+        self._held = held
         self._claimant = claimant
         self._fworker = fworker
         self._host = get_my_host()
         self._ip = get_my_ip()
-        #: Fireworks that cannot be claimed, each told of once.
-        self._hopeless: set[int] = set()
+        #: Fireworks that cannot be claimed now, and those that were told of.
+        self._hopeless = SetAside(_HOPELESS_SECONDS)
+        self._told: set[int] = set()
 
     def claim(self, limit: int) -> list[Claim]:
         """Reserve up to `limit` READY Fireworks of the pool, highest priority first.
 
         Those whose workflow somebody else has locked are left for the next call.
         """
-        candidates = self._candidates(limit)
+        candidates = self._unlocked_candidates(limit)
         order = {candidate["fw_id"]: place for place, candidate in enumerate(candidates)}
         duplicable = {c["fw_id"] for c in candidates if c.get("spec", {}).get("_dupefinder")}
         claimed = [claim for fw_id in duplicable for claim in self._claim_unless_duplicate(fw_id)]
@@ -105,20 +81,18 @@ class Claims:
 
     def anything_ready(self) -> bool:
         """Whether a READY Firework of the pool is there."""
-        return bool(self._candidates(1))
+        return bool(self._candidates(1, self._hopeless.fw_ids))
 
     def anything_to_come(self) -> bool:
         """Whether other workers run something of the pool that has children waiting for it."""
         query = {"$and": [{"state": {"$in": list(ACTIVE)}}, self._fworker.query]}
-        for firework in self._launchpad.fireworks.find(query, {"fw_id": 1}):
-            fw_id = firework["fw_id"]
-            workflow = self._launchpad.workflows.find_one(
-                {"nodes": fw_id}, {f"links.{fw_id}": 1, "fw_states": 1}
-            )
-            children = workflow["links"].get(str(fw_id), []) if workflow else []
-            if any(workflow["fw_states"].get(str(child)) == "WAITING" for child in children):
-                return True
-        return False
+        active = [fw["fw_id"] for fw in self._launchpad.fireworks.find(query, {"fw_id": 1})]
+        if not active:
+            return False
+        workflows = self._launchpad.workflows.find(
+            {"nodes": {"$in": active}}, {"links": 1, "fw_states": 1}
+        )
+        return any(_has_waiting_child(workflow, active) for workflow in workflows)
 
     def job(self, claim: Claim, attempt: int, max_attempts: int) -> LaunchJob:
         """The job message of a claim."""
@@ -156,44 +130,18 @@ class Claims:
                 ordered=False,
             )
 
-    def active(self) -> list[Claim]:
-        """All launches of this pool that are RESERVED or RUNNING, after a restart."""
-        mine = [
-            {"launch_dir": self._claimant.launch_dir},
-            {
-                f"state_history.{NOTE}.prefix": self._claimant.prefix,
-                f"state_history.{NOTE}.pool": self._claimant.pool,
-            },
-        ]
-        launches = list(
-            self._launchpad.launches.find({"state": {"$in": list(ACTIVE)}, "$or": mine}, {"_id": 0})
-        )
-        return self._with_fireworks(launches)
+    def _unlocked_candidates(self, limit: int) -> list[dict[str, Any]]:
+        """READY Fireworks whose workflows nobody has locked, so that none holds up the others."""
+        while True:
+            left_alone = self._hopeless.fw_ids | self._store.busy_fw_ids
+            candidates = self._candidates(limit, left_alone)
+            if not candidates or not self._store.note_busy([c["fw_id"] for c in candidates]):
+                return candidates
 
-    def load(self, launch_ids: Sequence[int]) -> list[Claim]:
-        """The named launches with their Fireworks."""
-        query = {"launch_id": {"$in": list(launch_ids)}}
-        return self._with_fireworks(list(self._launchpad.launches.find(query, {"_id": 0})))
-
-    def is_waiting(self, launch_id: int) -> bool:
-        """Whether this launch and its Firework are RESERVED."""
-        launch = {"launch_id": launch_id, "state": "RESERVED"}
-        firework = {"launches": launch_id, "state": "RESERVED"}
-        return (
-            self._launchpad.launches.find_one(launch) is not None
-            and self._launchpad.fireworks.find_one(firework) is not None
-        )
-
-    def drop_stray(self, claim: Claim) -> None:
-        """Delete a launch that was reserved but never came to be its Firework's."""
-        self._launchpad.launches.delete_one(
-            {"launch_id": claim.launch_id, "state": "RESERVED", "action": None}
-        )
-
-    def _candidates(self, limit: int) -> list[dict[str, Any]]:
+    def _candidates(self, limit: int, left_alone: set[int]) -> list[dict[str, Any]]:
         conditions = [{"state": "READY"}, self._fworker.query]
-        if self._hopeless:
-            conditions.append({"fw_id": {"$nin": sorted(self._hopeless)}})
+        if left_alone:
+            conditions.append({"fw_id": {"$nin": sorted(left_alone)}})
         sort = [("spec._priority", DESCENDING)]
         if SORT_FWS.upper() in ("FIFO", "FILO"):
             sort.append(("created_on", ASCENDING if SORT_FWS.upper() == "FIFO" else DESCENDING))
@@ -227,17 +175,14 @@ class Claims:
         """Reserve what is `prepared` of the workflow of `fw_id`, and remove it from there."""
         try:
             locked = self._store.lock(fw_id)
-        except (WorkflowBusyError, WorkflowMissingError) as exc:
-            members = {fw_id}
-            if isinstance(exc, WorkflowMissingError):
-                log.warning("%s: it is left READY", exc)
-                self._hopeless.add(fw_id)
-            else:
-                # All of them at once: to wait for the lock again for each would hold up everything.
-                workflow = self._launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}) or {}
-                members.update(workflow.get("nodes", []))
-            for member in members & prepared.keys():
-                self.drop_stray(prepared.pop(member))
+        except WorkflowMissingError as exc:
+            self._give_up(fw_id, str(exc))
+            self._held.drop_stray(prepared.pop(fw_id))
+            return []
+        except WorkflowBusyError:
+            # Locked since the candidates were chosen.
+            for member in (self._store.busy_fw_ids | {fw_id}) & prepared.keys():
+                self._held.drop_stray(prepared.pop(member))
             return []
         reserved = []
         try:
@@ -246,7 +191,7 @@ class Claims:
                 if self._take(claim):
                     reserved.append(claim)
                 else:
-                    self.drop_stray(claim)
+                    self._held.drop_stray(claim)
         finally:
             _record_states(locked, reserved)
         return reserved
@@ -271,14 +216,23 @@ class Claims:
             )
         except PyMongoError:
             raise
+        except LockedWorkflowError:
+            self._store.note_busy([fw_id])
+            return []
         except Exception as exc:  # noqa: BLE001 - whatever loading the user's classes raises
-            log.error("Firework %d is left READY: FireWorks cannot load it: %s", fw_id, exc)
-            self._hopeless.add(fw_id)
+            self._give_up(fw_id, f"FireWorks cannot load Firework {fw_id}: {exc}")
             return []
         # FireWorks keeps a copy of every Firework it hands out, for ever.
         self._launchpad.backup_launch_data.clear()
         self._launchpad.backup_fw_data.clear()
-        return self.load([launch_id]) if firework else []
+        return self._held.load([launch_id]) if firework else []
+
+    def _give_up(self, fw_id: int, reason: str) -> None:
+        """Leave it READY, for a while; told of once."""
+        self._hopeless.add(fw_id)
+        if fw_id not in self._told:
+            self._told.add(fw_id)
+            log.warning("%s: it is left READY", reason)
 
     def _new_launch_ids(self, count: int) -> int:
         """The first of `count` new launch ids."""
@@ -287,28 +241,15 @@ class Claims:
         )
         return int(counter["next_launch_id"])
 
-    def _with_fireworks(self, launches: Iterable[dict[str, Any]]) -> list[Claim]:
-        launches = list(launches)
-        query = {"fw_id": {"$in": [launch["fw_id"] for launch in launches]}}
-        found = {fw["fw_id"]: fw for fw in self._launchpad.fireworks.find(query, {"_id": 0})}
-        claims = []
-        for launch in launches:
-            firework = found.get(launch["fw_id"])
-            has_it = firework is not None and launch["launch_id"] in firework["launches"]
-            claims.append(Claim(launch=launch, firework=firework if has_it else None))
-        return claims
-
-
-def attempt_to_publish(claim: Claim) -> int:
-    """The attempt that a claim found after a restart is (to be) published as."""
-    return attempt_of(claim.launch)
-
-
-def needs_publishing(claim: Claim) -> bool:
-    """Whether a crash came between claiming and recording that the message was published."""
-    return claim.launch["state"] == "RESERVED" and not is_published(claim.launch)
-
 
 def _record_states(locked: LockedWorkflow, claims: Iterable[Claim]) -> None:
     # Also when it is empty: that unlocks.
     locked.commit_states({claim.fw_id: "RESERVED" for claim in claims})
+
+
+def _has_waiting_child(workflow: dict[str, Any], fw_ids: Iterable[int]) -> bool:
+    return any(
+        workflow["fw_states"].get(str(child)) == "WAITING"
+        for fw_id in fw_ids
+        for child in workflow["links"].get(str(fw_id), [])
+    )

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dispatcher.claims import Claim, Claims, Published
+from dispatcher.claims import Claims, Published
+from dispatcher.held_launches import Claim
 from dispatcher.in_flight import InFlight, InFlightTable
 from dispatcher.outbox import Outbox, too_large
 from messaging.wire import LaunchJob
 
 log = logging.getLogger(__name__)
+
+#: Jobs in one publish: should the next one fail, these are not sent again.
+_CHUNK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,10 @@ class Courier:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, launch_id: int) -> bool:
-        return any(parcel.claim.launch_id == launch_id for parcel in self._waiting)
+    @property
+    def launch_ids(self) -> set[int]:
+        """The launches that wait to be published."""
+        return {parcel.claim.launch_id for parcel in self._waiting}
 
     def take(self, claims: Iterable[Claim], attempt: int = 1) -> None:
         """Accept claims for the next `deliver`."""
@@ -55,8 +61,12 @@ class Courier:
     def deliver(self) -> int:
         """Publish all that waits; how many. What could not be published stays for the next time."""
         parcels, jobs = self._sendable()
-        if not parcels:
-            return 0
+        for first in range(0, len(parcels), _CHUNK):
+            chunk = slice(first, first + _CHUNK)
+            self._send(parcels[chunk], jobs[chunk])
+        return len(parcels)
+
+    def _send(self, parcels: Sequence[Parcel], jobs: Sequence[LaunchJob]) -> None:
         message_ids = self._outbox.publish_jobs(jobs)
         sent = {job.launch_id for job in jobs}
         self._waiting = [each for each in self._waiting if each.claim.launch_id not in sent]
@@ -78,7 +88,6 @@ class Courier:
                 for parcel, message_id in zip(parcels, message_ids, strict=True)
             ]
         )
-        return len(parcels)
 
     def _sendable(self) -> tuple[Sequence[Parcel], list[LaunchJob]]:
         """Those that fit into a message; the others are refused and forgotten."""

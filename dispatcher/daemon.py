@@ -21,25 +21,31 @@ from typing import Any
 from dispatcher.applier import Applier, Counts, ended_by_dispatcher
 from dispatcher.claims import Claims
 from dispatcher.courier import Courier, Parcel
+from dispatcher.held_launches import HeldLaunches
 from dispatcher.in_flight import InFlightTable
+from dispatcher.journal import Holder
 from dispatcher.launch_documents import Claimant
-from dispatcher.launchpad import database_errors, where
+from dispatcher.launchpad import database_errors, is_embedded, where
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Inbox, Receiver
 from dispatcher.reconciliation import Reconciliation, Running
 from dispatcher.settings import DispatcherSettings
-from dispatcher.stored_workflow import WorkflowBusyError, WorkflowStore
-from dispatcher.tenure import RENEW_SECONDS, Tenure
-from dispatcher.topology_watch import TopologyWatch
+from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.tenure import Tenure, TenureKeeper, TenureLostError
+from dispatcher.topology_watch import TopologyCare, TopologyWatch
 from dispatcher.updates import Updates
-from messaging import topology
-from messaging.errors import NotFoundError, ServiceError, UsageError
+from dispatcher.workflow_errors import WorkflowBusyError
+from messaging.errors import NotFoundError, ServiceError
 from messaging.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 
 #: Pause after a turn that failed because MongoDB or Pub/Sub was away, in seconds.
 _RETRY_SECONDS = 0.5
+#: How often to look for launches of ours that are not in the table, in seconds.
+_ADOPT_SECONDS = 5.0
+#: How often a drained dispatcher looks whether there is more to come, in seconds.
+_DRAINED_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -59,29 +65,24 @@ class Dispatcher:
         self._table = InFlightTable()
         owner = f"portfire/{settings.prefix}/{settings.pool}"
         self._tenure = Tenure(launchpad, owner)
-        self._store = WorkflowStore(launchpad, owner)
+        self._store = WorkflowStore(launchpad, Holder(owner, self._tenure.instance))
         self._updates = Updates(launchpad, self._store)
         outbox = Outbox(pubsub, self._names)
         self._claimant = Claimant(prefix=settings.prefix, pool=settings.pool)
-        self._claims = Claims(launchpad, self._store, self._claimant, fworker)
-        self._applier = Applier(
-            pubsub,
-            self._names,
-            settings.pool,
-            self._updates,
-            self._table,
-            outbox,
-            self.counts,
-            on_loss=self._note_loss,
-        )
+        self._held = HeldLaunches(launchpad, self._claimant)
+        self._claims = Claims(launchpad, self._store, self._held, self._claimant, fworker)
+        self._topology = TopologyCare(pubsub, settings, self._note_loss)
+        self._applier = self._new_applier(outbox)
         self._courier = Courier(
             self._claims, outbox, self._table, settings.max_attempts, self._refuse
         )
         self._reconciliation = Reconciliation(
-            launchpad, self._store, self._claims, self._courier, self._table, outbox, self.counts
+            launchpad, self._store, self._held, self._courier, self._table, outbox, self.counts
         )
         self._next_check = 0.0
-        self._next_renewal = 0.0
+        self._next_adoption = 0.0
+        self._next_drained_look = 0.0
+        self._lost_office: TenureLostError | None = None
         self._claiming = True
         self._quiet_seconds: float | None = None
         self._last_work = 0.0
@@ -91,24 +92,34 @@ class Dispatcher:
         #: Topics or subscriptions were missing; not all that was lost with them is sent again.
         self._pubsub_is_new = False
 
+    def _new_applier(self, outbox: Outbox) -> Applier:
+        return Applier(
+            self._pubsub,
+            self._names,
+            self._settings.pool,
+            self._updates,
+            self._table,
+            outbox,
+            self.counts,
+            on_loss=self._note_loss,
+        )
+
     def run(self) -> Counts:
         """Dispatch until `stop` is called or, with `drain`, until nothing is left to run.
 
         Raises UsageError when topics are missing and may not be created, or Pub/Sub or MongoDB
-        refuse for good; a service that is only away is waited for.
+        refuse for good, and TenureLostError when another dispatcher has taken over; a service that
+        is only away is waited for.
         """
         self._tenure.await_vacancy(self._stopping)
-        self._prepare()
-        log.info("dispatching %s to pool %s", where(self._launchpad), self._settings.pool)
-        helpers = self._start_helpers()
+        helpers: list[TenureKeeper | Receiver | TopologyWatch] = []
         try:
-            while not self._stopping.is_set():
-                if self._try_turn():
-                    self._last_work = time.monotonic()
-                elif self._is_done():
-                    break
-                else:
-                    self._inbox.wait(self._settings.poll_seconds)
+            if not is_embedded(self._launchpad):
+                helpers.append(TenureKeeper(self._tenure, self._leave_office))
+            self._prepare()
+            log.info("dispatching %s to pool %s", where(self._launchpad), self._settings.pool)
+            helpers += self._start_helpers()
+            self._work()
         finally:
             self._inbox.wake()
             self._pubsub.cancel_pulls()
@@ -117,6 +128,8 @@ class Dispatcher:
             self._applier.give_back(self._inbox.take())
             self._pubsub.close()
             self._tenure.give_up()
+        if self._lost_office is not None:
+            raise self._lost_office
         return self.counts
 
     def stop(self) -> None:
@@ -139,20 +152,27 @@ class Dispatcher:
 
         For one whose Pub/Sub ends with it: nobody would ever run these.
         """
-        waiting = [entry for entry in self._table if not entry.running]
-        given_back = 0
         with database_errors("give back what was reserved"):
-            for entry in waiting:
-                self._table.discard(entry.launch_id)
-                if self._claims.is_waiting(entry.launch_id):
-                    self._launchpad.cancel_reservation(entry.launch_id)
-                    given_back += 1
-        return given_back
+            return self._reconciliation.give_back_waiting()
 
     @property
     def in_flight(self) -> int:
         """Jobs published and not ended."""
         return len(self._table)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            if self._try_turn():
+                self._last_work = time.monotonic()
+            elif self._is_done():
+                break
+            else:
+                self._inbox.wait(self._settings.poll_seconds)
+
+    def _leave_office(self, error: TenureLostError) -> None:
+        """Another dispatcher has taken over: stop. Thread-safe."""
+        self._lost_office = error
+        self.stop()
 
     def _start_helpers(self) -> list[Receiver | TopologyWatch]:
         """The threads that pull, and the one that looks after the topics."""
@@ -172,7 +192,7 @@ class Dispatcher:
         while not self._stopping.is_set():
             try:
                 with database_errors("take over what is in flight"):
-                    self._ensure_topology()
+                    self._topology.ensure()
                     self._recover()
                     is_new = self._pubsub_is_new = self._tenure.pubsub_is_new
                     running = Running.SUSPECT if is_new else Running.ALIVE
@@ -211,7 +231,8 @@ class Dispatcher:
 
     def _turn(self) -> bool:
         if self._inbox.topology_lost.is_set():
-            self._restore_topology()
+            self._inbox.topology_lost.clear()
+            self._topology.restore()
         with database_errors("talk to the LaunchPad"):
             if self._interrupted:
                 self._recover()
@@ -236,9 +257,8 @@ class Dispatcher:
             self._next_check = now + self._settings.check_seconds
             self._reconciliation.cancel_unwanted()
             self._reconciliation.republish_lost(self._settings.lost_seconds)
-        if now >= self._next_renewal:
-            self._next_renewal = now + RENEW_SECONDS
-            self._tenure.renew()
+        if now >= self._next_adoption:
+            self._next_adoption = now + _ADOPT_SECONDS
             self._reconciliation.adopt_active(waiting_are_gone=True, running=Running.SUSPECT)
 
     def _is_done(self) -> bool:
@@ -247,43 +267,18 @@ class Dispatcher:
         return self._settings.drain and self._is_drained()
 
     def _is_drained(self) -> bool:
+        now = time.monotonic()
+        if len(self._table) or len(self._courier) or len(self._inbox):
+            return False
+        if now < self._next_drained_look:
+            return False
+        self._next_drained_look = now + _DRAINED_SECONDS
         try:
             with database_errors("look for work"):
-                return not (
-                    len(self._table)
-                    or len(self._courier)
-                    or len(self._inbox)
-                    or self._claims.anything_ready()
-                    or self._claims.anything_to_come()
-                )
+                return not (self._claims.anything_ready() or self._claims.anything_to_come())
         except ServiceError as exc:
             self._pause(exc)
             return False
-
-    def _restore_topology(self) -> None:
-        """Make topics and subscriptions that vanished; then nothing in flight is certain."""
-        self._inbox.topology_lost.clear()
-        if self._settings.create and self._ensure_topology():
-            log.warning("Pub/Sub had lost topics or subscriptions; what was queued is sent again")
-
-    def _ensure_topology(self) -> bool:
-        """Whether something had to be made that jobs or updates were lost with."""
-        settings = self._settings
-        missing = topology.missing_parts(self._pubsub, self._names, settings.pool)
-        if not missing:
-            return False
-        if not settings.create:
-            raise UsageError(
-                f"Pub/Sub lacks {', '.join(part.what for part in missing)}: have somebody with the "
-                "right to create them run `portfire dispatcher` once without --no-create"
-            )
-        lost = any(part.loses_jobs for part in missing)
-        if lost:
-            # Before they are made: should we die in between, the loss must not be forgotten.
-            self._note_loss()
-        for ensure in (topology.ensure_dispatcher, topology.ensure_pool):
-            ensure(self._pubsub, self._names, settings.pool, settings.lease_seconds)
-        return lost
 
     def _note_loss(self) -> None:
         """None of the messages on their way can be relied on any more."""

@@ -8,21 +8,51 @@ throws away one without.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
 from pymongo import ReplaceOne
 
 from dispatcher.launchpad import is_embedded
+from dispatcher.workflow_errors import WorkflowBusyError
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "portfire_journal"
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock: the owner (prefix and pool), and which of its dispatchers."""
+
+    owner: str
+    instance: str
+
+    @property
+    def mark(self) -> str:
+        """What stands in a locked workflow's ``locked_by``."""
+        return f"{self.owner}/{self.instance}"
+
+
+def take_lock(launchpad: Any, workflow_id: ObjectId, mark: str, holder: Holder) -> Any:
+    """Make `mark`'s lock `holder`'s own; the workflow's document, or None when it has it no more.
+
+    From then on nothing that the other one still writes can reach the workflow.
+    """
+    return launchpad.workflows.find_one_and_update(
+        {"_id": workflow_id, "locked_by": mark}, {"$set": {"locked_by": holder.mark}}
+    )
+
+
+def lock_lost(workflow_id: ObjectId) -> WorkflowBusyError:
+    """The error for a lock that was taken from us (`lpad admin unlock`, or a successor)."""
+    return WorkflowBusyError(f"the lock of workflow {workflow_id} was taken away")
+
+
 def write_journal(
     launchpad: Any,
-    owner: str,
+    holder: Holder,
     workflow_id: ObjectId,
     fireworks: list[dict[str, Any]],
     document: dict[str, Any],
@@ -33,9 +63,10 @@ def write_journal(
     commit mark is the last of them.
     """
     entry = ObjectId()
-    about = {"entry": entry, "owner": owner}
+    about = {"entry": entry, "owner": holder.owner}
     rows: list[dict[str, Any]] = [{**about, "firework": fw} for fw in fireworks]
-    rows.append({**about, "commit": True, "workflow_id": workflow_id, "workflow": document})
+    mark = {"commit": True, "holders": [holder.mark], "workflow_id": workflow_id}
+    rows.append({**about, **mark, "workflow": document})
     launchpad.db[JOURNAL].insert_many(rows, ordered=True)
     return entry
 
@@ -47,9 +78,19 @@ def clear_journal(launchpad: Any, entry: ObjectId) -> None:
 
 
 def write_documents(
-    launchpad: Any, workflow_id: ObjectId, fireworks: list[dict[str, Any]], document: dict[str, Any]
+    launchpad: Any,
+    holder: Holder,
+    workflow_id: ObjectId,
+    fireworks: list[dict[str, Any]],
+    document: dict[str, Any],
 ) -> None:
-    """Replace the Fireworks, then the workflow, which unlocks it: the new one has no lock."""
+    """Replace the Fireworks, then the workflow, which unlocks it: the new one has no lock.
+
+    Raises WorkflowBusyError when `holder` does not have the lock any more.
+    """
+    locked = {"_id": workflow_id, "locked_by": holder.mark}
+    if launchpad.workflows.find_one(locked, {"_id": 1}) is None:
+        raise lock_lost(workflow_id)
     if len(fireworks) > 1 and not is_embedded(launchpad):
         launchpad.fireworks.bulk_write(
             [ReplaceOne({"fw_id": fw["fw_id"]}, fw, upsert=True) for fw in fireworks],
@@ -59,25 +100,35 @@ def write_documents(
         # mongomock 4.3 does not take the bulk operations of today's pymongo.
         for fw in fireworks:
             launchpad.fireworks.replace_one({"fw_id": fw["fw_id"]}, fw, upsert=True)
-    launchpad.workflows.replace_one({"_id": workflow_id}, document)
+    if not launchpad.workflows.replace_one(locked, document).matched_count:
+        raise lock_lost(workflow_id)
 
 
-def recover_journal(launchpad: Any, owner: str) -> int:
-    """Carry out `owner`'s complete entries, drop its others; how many were carried out.
+def recover_journal(launchpad: Any, holder: Holder) -> int:
+    """Carry out the owner's complete entries, drop its others; how many were carried out.
 
-    An entry whose workflow `owner` has no longer locked was carried out to its end, since the
-    unlocking is its last write; doing it again would undo what others wrote since.
+    An entry whose workflow is not locked by those who had the entry in hand was carried out to its
+    end, since the unlocking is its last write; doing it again would undo what others wrote since.
     """
     journal = launchpad.db[JOURNAL]
     repaired = 0
-    for mark in list(journal.find({"commit": True, "owner": owner})):
+    for mark in list(journal.find({"commit": True, "owner": holder.owner})):
         workflow = launchpad.workflows.find_one({"_id": mark["workflow_id"]}, {"locked_by": 1})
-        if workflow is not None and workflow.get("locked_by") == owner:
-            rows = journal.find({"entry": mark["entry"], "firework": {"$exists": True}})
-            fireworks = [row["firework"] for row in rows]
-            write_documents(launchpad, mark["workflow_id"], fireworks, mark["workflow"])
-            log.warning("finished an interrupted update of workflow %s", mark["workflow_id"])
+        if workflow is not None and workflow.get("locked_by") in mark["holders"]:
+            _carry_out(launchpad, holder, mark, workflow["locked_by"])
             repaired += 1
         clear_journal(launchpad, mark["entry"])
-    journal.delete_many({"owner": owner})
+    journal.delete_many({"owner": holder.owner})
     return repaired
+
+
+def _carry_out(launchpad: Any, holder: Holder, mark: dict[str, Any], locked_by: str) -> None:
+    journal = launchpad.db[JOURNAL]
+    # Before the lock changes hands: should we die in between, the next one must find it so.
+    journal.update_one({"_id": mark["_id"]}, {"$addToSet": {"holders": holder.mark}})
+    if take_lock(launchpad, mark["workflow_id"], locked_by, holder) is None:
+        return
+    rows = journal.find({"entry": mark["entry"], "firework": {"$exists": True}})
+    fireworks = [row["firework"] for row in rows]
+    write_documents(launchpad, holder, mark["workflow_id"], fireworks, mark["workflow"])
+    log.warning("finished an interrupted update of workflow %s", mark["workflow_id"])

@@ -17,6 +17,7 @@ from typing import Any
 from fireworks import Launch
 
 from dispatcher.opaque import opaque
+from messaging.failures import failure_action
 from messaging.wire import Finished, Started
 
 ACTIVE = ("RESERVED", "RUNNING")
@@ -144,26 +145,6 @@ def fizzled_launch(document: Mapping[str, Any], stacktrace: str) -> dict[str, An
 def unstarted_history(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The state history of a launch that was given back: as if it had not been started."""
     return [dict(entry) for entry in document["state_history"] if entry["state"] == "RESERVED"]
-
-
-def failure_action(message: str, stacktrace: str) -> dict[str, Any]:
-    """The FWAction document that FireWorks stores for a failed task."""
-    return {
-        "stored_data": {
-            "_message": message,
-            "_task": None,
-            "_exception": {"_stacktrace": stacktrace, "_details": None},
-        },
-        "exit": True,
-        "update_spec": {},
-        "mod_spec": [],
-        "additions": [],
-        "detours": [],
-        "append_wfs": [],
-        "defuse_children": False,
-        "defuse_workflow": False,
-        "propagate": False,
-    }
 
 
 def _enter(launch: Any, state: str, timestamp: float) -> None:

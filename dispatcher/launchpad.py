@@ -25,6 +25,8 @@ _CONNECT_SECONDS = 5.0
 #: MongoDB's error codes for documents: BadValue, DollarPrefixedFieldName, DottedFieldName,
 #: BSONObjectTooLarge, and two for documents that an update would make too large.
 _DOCUMENT_CODES = frozenset({2, 52, 57, 10334, 17419, 17420})
+#: Unauthorized, AuthenticationFailed, and Atlas' word for the latter.
+_FORBIDDEN_CODES = frozenset({13, 18, 8000})
 
 
 def find_launchpad_file(given: Path | None) -> Path | None:
@@ -110,15 +112,23 @@ def refuses_document(error: Exception) -> bool:
 
 @contextmanager
 def database_errors(action: str) -> Iterator[None]:
-    """Turn pymongo's errors into ours: away → ServiceError, refused → UsageError."""
+    """Turn pymongo's errors into ours: not allowed → UsageError, all else → ServiceError.
+
+    MongoDB has dozens of codes for what passes (a failover, a full disk, a cursor that timed out):
+    only what a person must change is for good.
+    """
     try:
         yield
     except ConnectionFailure as exc:
         raise ServiceError(f"cannot {action}: the LaunchPad's MongoDB is away") from exc
-    except (ConfigurationError, OperationFailure) as exc:
-        raise UsageError(f"the LaunchPad's MongoDB refuses to {action}: {exc}") from exc
     except PyMongoError as exc:
+        if isinstance(exc, ConfigurationError) or _is_forbidden(exc):
+            raise UsageError(f"the LaunchPad's MongoDB refuses to {action}: {exc}") from exc
         raise ServiceError(f"cannot {action}: {_first_line(exc)}") from exc
+
+
+def _is_forbidden(error: PyMongoError) -> bool:
+    return isinstance(error, OperationFailure) and error.code in _FORBIDDEN_CODES
 
 
 def _check_connection(launchpad: Any) -> None:

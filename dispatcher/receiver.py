@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 
 _PULL_SECONDS = 20.0
 _RETRY_SECONDS = 0.5
-#: Messages that may wait to be applied; more stay in Pub/Sub.
-_MAX_WAITING = 5000
+#: Messages that may wait to be applied: what is applied within their lease. More stay in Pub/Sub.
+_MAX_WAITING = 1000
+_MAX_PULLED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Inbox:
     def put(self, deliveries: list[Delivery]) -> None:
         """Add; waits while too many wait already."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < _MAX_WAITING or self._woken)
+            self._changed.wait_for(
+                lambda: len(self._waiting) + len(deliveries) <= _MAX_WAITING or self._woken
+            )
             self._waiting.extend(deliveries)
             self._changed.notify_all()
 
@@ -85,7 +88,7 @@ class Receiver:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                received = self._pubsub.pull(self._subscription, 1000, _PULL_SECONDS)
+                received = self._pubsub.pull(self._subscription, _MAX_PULLED, _PULL_SECONDS)
             except PortfireError as exc:
                 self._note(exc)
                 self._stopping.wait(_RETRY_SECONDS)

@@ -8,12 +8,13 @@ import time
 from typing import Any
 
 from dispatcher.applier import Counts
-from dispatcher.claims import Claim, Claims, attempt_to_publish, needs_publishing
 from dispatcher.courier import Courier
+from dispatcher.held_launches import Claim, HeldLaunches, attempt_to_publish, needs_publishing
 from dispatcher.in_flight import InFlight, InFlightTable
 from dispatcher.launch_documents import ACTIVE
 from dispatcher.outbox import Outbox
-from dispatcher.stored_workflow import WorkflowBusyError, WorkflowMissingError, WorkflowStore
+from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.workflow_errors import WorkflowBusyError, WorkflowMissingError
 from messaging.wire import Cancel
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Reconciliation:
         self,
         launchpad: Any,
         store: WorkflowStore,
-        claims: Claims,
+        held: HeldLaunches,
         courier: Courier,
         table: InFlightTable,
         outbox: Outbox,
@@ -45,7 +46,7 @@ class Reconciliation:
     ) -> None:
         self._launchpad = launchpad
         self._store = store
-        self._claims = claims
+        self._held = held
         self._courier = courier
         self._table = table
         self._outbox = outbox
@@ -59,12 +60,12 @@ class Reconciliation:
         must be published again (`waiting_are_gone`), as after a loss of Pub/Sub's state. A RUNNING
         one is found later only when MongoDB lost its last writes.
         """
-        for claim in self._claims.active():
-            if claim.launch_id in self._table or claim.launch_id in self._courier:
-                continue
+        known = {entry.launch_id for entry in self._table} | self._courier.launch_ids
+        unknown = [launch_id for launch_id in self._held.ids() if launch_id not in known]
+        for claim in self._held.load(unknown):
             if claim.firework is None:
                 if needs_publishing(claim):
-                    self._claims.drop_stray(claim)
+                    self._held.drop_stray(claim)
             elif claim.firework["state"] in ACTIVE:
                 self._adopt(claim, waiting_are_gone, running)
 
@@ -87,10 +88,22 @@ class Reconciliation:
         lost = {entry.launch_id: entry for entry in self._table.lost(time.monotonic(), silence)}
         if not lost:
             return
-        for claim in self._claims.load(list(lost)):
-            entry = self._table.discard(claim.launch_id)
-            if claim.firework is not None and entry is not None:
-                self._republish(claim, entry.attempt + 1)
+        claims = self._held.load(list(lost))
+        for launch_id in lost:
+            self._table.discard(launch_id)
+        for claim in claims:
+            if claim.firework is not None:
+                self._republish(claim, lost[claim.launch_id].attempt + 1)
+
+    def give_back_waiting(self) -> int:
+        """Make READY again what waits in Pub/Sub for an executor; how many."""
+        given_back = 0
+        for entry in [entry for entry in self._table if not entry.running]:
+            self._table.discard(entry.launch_id)
+            if self._held.is_waiting(entry.launch_id):
+                self._launchpad.cancel_reservation(entry.launch_id)
+                given_back += 1
+        return given_back
 
     def _adopt(self, claim: Claim, waiting_are_gone: bool, running: Running) -> None:
         attempt = attempt_to_publish(claim)

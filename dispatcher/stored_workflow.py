@@ -4,9 +4,10 @@ What happens to a workflow is decided by FireWorks' `Workflow.refresh`; this mod
 it asks for (without the user's classes, see `opaque`) and writes what it changed. Two things are
 done differently from FireWorks, both so that a killed dispatcher leaves no damage:
 
-* The lock names its owner (``locked_by`` beside FireWorks' ``locked``), and the write of the
-  workflow document is also what unlocks it. A lock left by a dead dispatcher can be told from one
-  that an ``lpad`` command holds right now.
+* The lock names its holder (``locked_by`` beside FireWorks' ``locked``: owner and instance), and
+  the write of the workflow document is also what unlocks it. A lock left by a dead dispatcher can
+  be told from one that an ``lpad`` command holds right now; and one that was believed dead and has
+  been succeeded cannot write, since its successor took its locks.
 * A change of several documents goes through a journal: first all new documents are written there,
   then a commit mark, then they replace the old ones. At the next start a journal with its mark is
   carried out again, one without is thrown away; so `mod_spec`'s pushes and increments never happen
@@ -17,20 +18,29 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
-from fireworks import Firework, Workflow
-from fireworks.core.launchpad import get_action_from_gridfs
+from fireworks import Workflow
 from pymongo.errors import PyMongoError
 
-from dispatcher.journal import clear_journal, recover_journal, write_documents, write_journal
+from dispatcher.journal import (
+    Holder,
+    clear_journal,
+    lock_lost,
+    recover_journal,
+    take_lock,
+    write_documents,
+    write_journal,
+)
 from dispatcher.launchpad import refuses_document
-from dispatcher.opaque import opaque
-from messaging.errors import JobError, PortfireError
+from dispatcher.set_aside import BusyWorkflows
+from dispatcher.stored_firework import StoredFirework
+from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 
 log = logging.getLogger(__name__)
 
@@ -39,102 +49,17 @@ _LOCK_WAIT_SECONDS = 0.5
 _LOCK_RETRY_SECONDS = 0.02
 
 
-class WorkflowBusyError(PortfireError):
-    """Somebody else holds the workflow's lock: try again later."""
-
-
-class WorkflowMissingError(PortfireError):
-    """A Firework belongs to no workflow (deleted meanwhile, or half of an interrupted add)."""
-
-
-class ActionError(JobError):
-    """FireWorks cannot apply what a task returned; the text is the stack trace."""
-
-
-class StoredFirework:
-    """A Firework that is read from the database when FireWorks first asks for its contents.
-
-    Has what `Workflow` uses of a Firework. Not thread-safe.
-    """
-
-    parents: list[Any] = []
-
-    def __init__(self, fw_id: int, launchpad: Any) -> None:
-        self.fw_id = fw_id
-        self._launchpad = launchpad
-        self._firework: Any = None
-
-    @property
-    def firework(self) -> Any:
-        """FireWorks' own object, with launches; its tasks are `Opaque`."""
-        if self._firework is None:
-            self._firework = self._load()
-        return self._firework
-
-    @property
-    def state(self) -> str:
-        """State by the Firework's own document (the workflow's copy may lag)."""
-        return str(self.firework.state)
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self.firework.state = state
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The spec, for reading and changing."""
-        spec: dict[str, Any] = self.firework.spec
-        return spec
-
-    @property
-    def name(self) -> str:
-        """Name of the Firework."""
-        return str(self.firework.name)
-
-    @property
-    def launches(self) -> list[Any]:
-        """FireWorks' Launch objects."""
-        return list(self.firework.launches)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Serialised with its launches."""
-        serialised: dict[str, Any] = self.firework.to_dict()
-        return serialised
-
-    def to_db_dict(self) -> dict[str, Any]:
-        """Serialised as the fireworks collection holds it."""
-        serialised: dict[str, Any] = self.firework.to_db_dict()
-        return serialised
-
-    def _load(self) -> Any:
-        document = self._launchpad.fireworks.find_one({"fw_id": self.fw_id}, {"_id": 0})
-        if document is None:
-            raise WorkflowMissingError(f"Firework {self.fw_id} is gone from the LaunchPad")
-        for field in ("launches", "archived_launches"):
-            document[field] = self._launch_documents(document.get(field, []))
-        return Firework.from_dict(opaque(document))
-
-    def _launch_documents(self, launch_ids: list[int]) -> list[dict[str, Any]]:
-        if not launch_ids:
-            return []
-        found = self._launchpad.launches.find({"launch_id": {"$in": launch_ids}}, {"_id": 0})
-        documents = []
-        for launch in found:
-            stored = launch.get("action")
-            launch["action"] = get_action_from_gridfs(stored, self._launchpad.gridfs_fallback)
-            documents.append(launch)
-        return sorted(documents, key=lambda launch: int(launch["launch_id"]))
-
-
 class LockedWorkflow:
     """One workflow while we hold its lock. Ends with exactly one of the three: `commit`,
     `commit_states` or `abandon`. Not thread-safe.
+
+    The first two raise WorkflowBusyError when the lock was taken from us.
     """
 
-    def __init__(self, launchpad: Any, document: dict[str, Any], owner: str) -> None:
+    def __init__(self, launchpad: Any, document: dict[str, Any], holder: Holder) -> None:
         self._launchpad = launchpad
         self._id: ObjectId = document["_id"]
-        self._owner = owner
+        self._holder = holder
         self.fw_ids: frozenset[int] = frozenset(document["nodes"])
         self._updated: set[int] = set()
         self.workflow = Workflow(
@@ -192,30 +117,47 @@ class LockedWorkflow:
         document = self.workflow.to_db_dict()
         # A single Firework needs no journal: should we die before the workflow document is
         # written, `WorkflowStore.recover` finds the lock, and `resync` gives the same.
-        if len(fireworks) > 1:
-            entry = write_journal(self._launchpad, self._owner, self._id, fireworks, document)
-            write_documents(self._launchpad, self._id, fireworks, document)
+        if len(fireworks) <= 1:
+            write_documents(self._launchpad, self._holder, self._id, fireworks, document)
+            return
+        entry = write_journal(self._launchpad, self._holder, self._id, fireworks, document)
+        try:
+            write_documents(self._launchpad, self._holder, self._id, fireworks, document)
+        except WorkflowBusyError:
             clear_journal(self._launchpad, entry)
-        else:
-            write_documents(self._launchpad, self._id, fireworks, document)
+            raise
+        clear_journal(self._launchpad, entry)
 
     def commit_states(self, states: Mapping[int, str]) -> None:
         """Record new states of Fireworks whose own documents are written already, and unlock.
 
-        For READY, RESERVED and RUNNING only: those never change a child.
+        For READY, RESERVED, RUNNING and FIZZLED only: those never change a child.
         """
         self.workflow.fw_states.update(states)
         fields: dict[str, Any] = {f"fw_states.{fw_id}": state for fw_id, state in states.items()}
-        fields["state"] = self.workflow.state
+        fields["state"] = self._state()
         fields["updated_on"] = datetime.datetime.now(datetime.timezone.utc)
-        self._launchpad.workflows.update_one(
-            {"_id": self._id}, {"$set": fields, "$unset": {"locked": "", "locked_by": ""}}
+        result = self._launchpad.workflows.update_one(
+            {"_id": self._id, "locked_by": self._holder.mark},
+            {"$set": fields, "$unset": {"locked": "", "locked_by": ""}},
         )
+        if not result.matched_count:
+            raise lock_lost(self._id)
+
+    def _state(self) -> str:
+        """The workflow's state; FireWorks reads the children of FIZZLED Fireworks for it."""
+        try:
+            return str(self.workflow.state)
+        except PyMongoError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever loading a broken child raises
+            log.debug("a Firework of workflow %s cannot be read: %r", self._id, exc)
+            return "FIZZLED"
 
     def abandon(self) -> None:
         """Release the lock, write nothing."""
         self._launchpad.workflows.update_one(
-            {"_id": self._id, "locked_by": self._owner},
+            {"_id": self._id, "locked_by": self._holder.mark},
             {"$unset": {"locked": "", "locked_by": ""}},
         )
 
@@ -243,31 +185,59 @@ class LockedWorkflow:
 class WorkflowStore:
     """Locks workflows for one dispatcher. Not thread-safe."""
 
-    def __init__(self, launchpad: Any, owner: str) -> None:
-        """`owner` names this dispatcher in the locks that it holds."""
+    def __init__(self, launchpad: Any, holder: Holder) -> None:
+        """`holder` is this dispatcher, as its locks will name it."""
         self._launchpad = launchpad
-        self._owner = owner
+        self._holder = holder
+        self._busy = BusyWorkflows()
 
     def lock(self, fw_id: int) -> LockedWorkflow:
         """Lock the workflow of a Firework as FireWorks' commands do.
 
-        Raises WorkflowBusyError when somebody else keeps it for longer than half a second, and
-        WorkflowMissingError when there is none.
+        Raises WorkflowBusyError when somebody else keeps it for longer than half a second (at once
+        when that is known already), and WorkflowMissingError when there is none.
         """
+        if self._busy.is_busy(fw_id):
+            raise WorkflowBusyError(f"the workflow of Firework {fw_id} is locked")
         deadline = time.monotonic() + _LOCK_WAIT_SECONDS
         while True:
             document = self._launchpad.workflows.find_one_and_update(
                 {"nodes": fw_id, "locked": {"$exists": False}},
-                {"$set": {"locked": True, "locked_by": self._owner}},
+                {"$set": {"locked": True, "locked_by": self._holder.mark}},
             )
             if document is not None:
-                return LockedWorkflow(self._launchpad, document, self._owner)
-            if self._launchpad.workflows.find_one({"nodes": fw_id}, {"_id": 1}) is None:
+                self._busy.forget(document["_id"])
+                return LockedWorkflow(self._launchpad, document, self._holder)
+            found = self._launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1})
+            if found is None:
                 raise WorkflowMissingError(f"Firework {fw_id} belongs to no workflow")
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._busy.was_busy(found["_id"]):
+                self._busy.note(found["_id"], found["nodes"])
                 raise WorkflowBusyError(f"the workflow of Firework {fw_id} is locked")
             # An lpad command holds the lock for milliseconds and has no way to tell us.
             time.sleep(_LOCK_RETRY_SECONDS)
+
+    @property
+    def busy_fw_ids(self) -> set[int]:
+        """Fireworks whose workflows somebody else had locked a moment ago."""
+        return self._busy.fw_ids
+
+    def note_busy(self, fw_ids: Iterable[int]) -> bool:
+        """See which of these Fireworks' workflows somebody else keeps locked; whether any.
+
+        Waits like `lock`, once for all of them.
+        """
+        query = {"nodes": {"$in": list(fw_ids)}, "locked": {"$exists": True}}
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        while True:
+            locked = list(self._launchpad.workflows.find(query, {"nodes": 1}))
+            is_known = all(self._busy.was_busy(document["_id"]) for document in locked)
+            if is_known or time.monotonic() > deadline:
+                break
+            time.sleep(_LOCK_RETRY_SECONDS)
+        for document in locked:
+            self._busy.note(document["_id"], document["nodes"])
+        return bool(locked)
 
     def refresh(self, fw_id: int) -> None:
         """Lock, refresh, commit. Raises like `lock`, and ActionError (then it is unlocked)."""
@@ -282,12 +252,18 @@ class WorkflowStore:
     def recover(self) -> int:
         """Finish or undo what this owner was interrupted at; how many workflows that were.
 
-        At a start: what a dead dispatcher left. Later: what a lost connection to MongoDB cut off.
+        At a start: what a dead dispatcher left; any other instance of this owner is dead, since we
+        are in office. Later: what a lost connection to MongoDB cut off.
         """
-        repaired = recover_journal(self._launchpad, self._owner)
-        left = list(self._launchpad.workflows.find({"locked_by": self._owner}))
-        for document in left:
-            locked = LockedWorkflow(self._launchpad, document, self._owner)
+        self._busy.clear()
+        repaired = recover_journal(self._launchpad, self._holder)
+        ours = {"locked_by": {"$regex": f"^{re.escape(self._holder.owner)}/"}}
+        left = list(self._launchpad.workflows.find(ours))
+        for found in left:
+            document = take_lock(self._launchpad, found["_id"], found["locked_by"], self._holder)
+            if document is None:
+                continue
+            locked = LockedWorkflow(self._launchpad, document, self._holder)
             try:
                 locked.resync()
                 locked.commit()

@@ -24,12 +24,8 @@ from dispatcher.launch_documents import (
     started_launch,
     unstarted_history,
 )
-from dispatcher.stored_workflow import (
-    ActionError,
-    WorkflowBusyError,
-    WorkflowMissingError,
-    WorkflowStore,
-)
+from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 from messaging.wire import Finished, LaunchUpdate, Ping, Released, Started
 
 log = logging.getLogger(__name__)
@@ -123,7 +119,8 @@ class Updates:
     def finish(self, update: Finished) -> str | None:
         """The launch's end and all that FireWorks makes follow from it.
 
-        The state in which it ended, once all is written; None when the update is stale.
+        The state in which it ended, once all is written; None when the update is stale, or when no
+        Firework has the launch any more (it was rerun).
         """
         launch_id = update.launch_id
         document = self._launch(update)
@@ -134,9 +131,12 @@ class Updates:
                 return None
             if self._replace_active(launch_id, finished_launch(document, update)):
                 self._ended[launch_id] = update.state
+        elif launch_id not in self._ended and not self._is_wanted(launch_id, list(ACTIVE)):
+            return None
         # Also when it had ended before: the one who ended it may have died before this.
-        self._refresh_fireworks(launch_id)
-        return self._ended.pop(launch_id, None)
+        found = self._refresh_fireworks(launch_id)
+        state = self._ended.pop(launch_id, None)
+        return state if found else None
 
     def settle_ended(self, claimant: Claimant) -> int:
         """Refresh Fireworks of which we ended a launch and then died; how many launches.
@@ -187,10 +187,9 @@ class Updates:
         for firework in fireworks:
             if firework["state"] not in before:
                 continue
-            now = datetime.datetime.now(datetime.timezone.utc)
             self._launchpad.fireworks.update_one(
                 {"fw_id": firework["fw_id"], "state": {"$in": before}},
-                {"$set": {"state": state, "updated_on": now}},
+                {"$set": {"state": state, "updated_on": _now()}},
             )
             try:
                 self._store.lock(firework["fw_id"]).commit_states({firework["fw_id"]: state})
@@ -198,25 +197,54 @@ class Updates:
                 # The workflow's copy of a state on the way is for display; the end sets it right.
                 log.debug("%s", exc)
 
-    def _refresh_fireworks(self, launch_id: int) -> None:
-        for firework in list(self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1})):
+    def _refresh_fireworks(self, launch_id: int) -> bool:
+        """Carry the launch's state into its Fireworks and their workflows; whether it has any."""
+        found = list(self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1}))
+        for firework in found:
             try:
                 self._store.refresh(firework["fw_id"])
             except WorkflowMissingError as exc:
                 log.warning("%s", exc)
             except ActionError as exc:
                 self._fizzle(launch_id, firework["fw_id"], str(exc))
+        return bool(found)
 
     def _fizzle(self, launch_id: int, fw_id: int, stacktrace: str) -> None:
         """The FWAction could not be applied: discard it, as FireWorks' Rocket does."""
         document = self._launchpad.launches.find_one({"launch_id": launch_id}, {"_id": 0})
-        if document is None or document["state"] != "COMPLETED":
-            log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, stacktrace)
-            return
-        log.warning("the FWAction of Firework %d cannot be applied; it is FIZZLED", fw_id)
-        self._launchpad.launches.replace_one(
-            {"launch_id": launch_id}, fizzled_launch(document, stacktrace)
+        if document is not None and document["state"] == "COMPLETED":
+            log.warning("the FWAction of Firework %d cannot be applied; it is FIZZLED", fw_id)
+            self._launchpad.launches.replace_one(
+                {"launch_id": launch_id}, fizzled_launch(document, stacktrace)
+            )
+            if launch_id in self._ended:
+                self._ended[launch_id] = "FIZZLED"
+            try:
+                self._store.refresh(fw_id)
+            except WorkflowMissingError as exc:
+                log.warning("%s", exc)
+            except ActionError as exc:
+                stacktrace = str(exc)
+            else:
+                return
+        self._fizzle_alone(fw_id, stacktrace)
+
+    def _fizzle_alone(self, fw_id: int, stacktrace: str) -> None:
+        """FireWorks cannot refresh the workflow whatever the launch's state: the Firework ends."""
+        last_line = stacktrace.strip().splitlines()[-1]
+        log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, last_line)
+        self._launchpad.fireworks.update_one(
+            {"fw_id": fw_id, "state": {"$in": list(ACTIVE)}},
+            {"$set": {"state": "FIZZLED", "updated_on": _now()}},
         )
-        if launch_id in self._ended:
-            self._ended[launch_id] = "FIZZLED"
-        self._store.refresh(fw_id)
+        if self._launchpad.fireworks.find_one({"fw_id": fw_id, "state": "FIZZLED"}) is None:
+            return
+        try:
+            # Also when an earlier try came only so far, because the workflow was busy.
+            self._store.lock(fw_id).commit_states({fw_id: "FIZZLED"})
+        except WorkflowMissingError as exc:
+            log.debug("%s", exc)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)

@@ -165,6 +165,53 @@ def test_a_job_that_nobody_wants_is_cancelled(
     wait_until(lambda: running.dispatcher.counts.cancelled == 1, what="the count")
 
 
+def test_what_vanishes_where_nothing_may_be_created_is_told_of_once(
+    launchpad: LaunchPad, start_dispatcher: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = start_dispatcher()
+    launchpad.add_wf(firework("before"))
+    assert len(first.pull()) == 1
+    first.stop()
+    running = start_dispatcher(create=False, topology_seconds=0.05)
+    wait_until(lambda: running.dispatcher.in_flight == 1, what="the takeover")
+    running.pubsub.delete_subscription(running.names.pool_dead_jobs("default"))
+    wait_until(lambda: "--no-create" in caplog.text, what="the warning")
+    launchpad.add_wf(firework("it"))
+    assert [job.name for job in running.pull()] == ["it"]
+    running.stop()
+    assert running.failure is None
+    assert caplog.text.count("--no-create") == 1
+
+
+def test_a_topic_deleted_under_its_subscription_is_made_again(
+    launchpad: LaunchPad, start_dispatcher: Start
+) -> None:
+    running = start_dispatcher(topology_seconds=0.05)
+    wait_until(lambda: running.pubsub.topic_exists(running.names.updates), what="the topics")
+    running.pubsub.delete_topic(running.names.updates)
+    wait_until(lambda: running.pubsub.topic_exists(running.names.updates), what="the topic")
+    launchpad.add_wf(firework("it"))
+    [job] = running.pull()
+    _say(running, _finished(job))
+    _wait_for(launchpad, "it", "COMPLETED")
+
+
+def test_drained_waits_for_the_children_of_what_others_run(
+    launchpad: LaunchPad, start_dispatcher: Start
+) -> None:
+    parent, child = firework("parent"), firework("child")
+    launchpad.add_wf(Workflow([parent, child], {parent: [child]}))
+    _, launch_id = launchpad.checkout_fw(FWorker(), "/elsewhere")
+    running = start_dispatcher(drain=True)
+    assert running.pull(timeout=1.5) == []
+    assert running.is_alive
+    launchpad.complete_launch(launch_id, FWAction())
+    [job] = running.pull()
+    assert job.name == "child"
+    _say(running, _finished(job))
+    running.join()
+
+
 def test_drained_ends_only_when_nothing_is_left(
     launchpad: LaunchPad, start_dispatcher: Start
 ) -> None:

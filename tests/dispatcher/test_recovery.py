@@ -9,8 +9,10 @@ import pytest
 from fireworks import FWAction, LaunchPad, Workflow
 
 import dispatcher.stored_workflow
-from dispatcher.claims import needs_publishing
-from dispatcher.stored_workflow import LockedWorkflow, WorkflowBusyError, WorkflowStore
+from dispatcher.held_launches import needs_publishing
+from dispatcher.journal import Holder
+from dispatcher.stored_workflow import LockedWorkflow, WorkflowStore
+from dispatcher.workflow_errors import WorkflowBusyError
 from tests.dispatcher.workbench import CLAIMANT, Workbench, finished, firework, started
 
 
@@ -80,7 +82,9 @@ def test_a_workflow_half_written_without_a_journal_does_not_lose_the_join(
     first = Workbench(launchpad)
     claims = {claim.firework["name"]: claim for claim in first.claim() if claim.firework}
 
-    def half(pad: LaunchPad, _id: Any, fireworks: list[dict[str, Any]], _document: Any) -> None:
+    def half(
+        pad: LaunchPad, _holder: Any, _id: Any, fireworks: list[dict[str, Any]], _document: Any
+    ) -> None:
         for document in fireworks:
             pad.fireworks.replace_one({"fw_id": document["fw_id"]}, document)
         raise CutOff
@@ -128,31 +132,63 @@ def test_a_claim_cut_off_before_the_workflow_knew_is_published_later(
     second = Workbench(launchpad)
     second.store.recover()
     assert (second.state("one"), second.state("two")) == ("RESERVED", "RESERVED")
-    active = second.claims.active()
+    active = second.held.load(second.held.ids())
     assert len(active) == 2
     assert all(needs_publishing(claim) for claim in active)
     assert second.claims.claim(10) == []
 
 
-def test_a_lock_of_somebody_else_is_respected(bench: Workbench, launchpad: LaunchPad) -> None:
-    launchpad.add_wf(Workflow([firework(str(number)) for number in range(30)]))
-    launchpad.add_wf(firework("free"))
-    launchpad.workflows.update_one({"nodes": 1}, {"$set": {"locked": True}})
-    assert bench.store.recover() == 0
-    claims = bench.claim()
-    assert [claim.firework["name"] for claim in claims if claim.firework] == ["free"]
-    assert launchpad.launches.count_documents({}) == 1
-    with pytest.raises(WorkflowBusyError):
-        bench.store.lock(1)
-    launchpad.workflows.update_one({"nodes": 1}, {"$unset": {"locked": True}})
-    assert len(bench.claim()) == 30
+def test_a_successor_takes_the_locks_and_its_predecessor_can_write_no_more(
+    launchpad: LaunchPad,
+) -> None:
+    parent, child = firework("it"), firework("child")
+    launchpad.add_wf(Workflow([parent, child], {parent: [child]}))
+    first = Workbench(launchpad)
+    [claim] = first.claim()
+    refreshing = first.store.lock(claim.fw_id)
+    second = Workbench(launchpad)
+    assert second.store.recover() == 1
+    before = list(launchpad.workflows.find({}))
+    refreshing.refresh(claim.fw_id)
+    with pytest.raises(WorkflowBusyError, match="taken away"):
+        refreshing.commit()
+    with pytest.raises(WorkflowBusyError, match="taken away"):
+        refreshing.commit_states({claim.fw_id: "RUNNING"})
+    holding = second.store.lock(claim.fw_id)
+    refreshing.abandon()
+    assert launchpad.workflows.count_documents({"locked": True}) == 1
+    holding.abandon()
+    assert list(launchpad.workflows.find({})) == before
+    assert launchpad.db["portfire_journal"].count_documents({}) == 0
+
+
+def test_a_recovery_that_is_cut_off_is_finished_by_the_next(
+    launchpad: LaunchPad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = firework("it"), firework("child")
+    launchpad.add_wf(Workflow([parent, child], {parent: [child]}))
+    first = Workbench(launchpad)
+    [claim] = first.claim()
+    second = Workbench(launchpad)
+    for module, act in (
+        ("dispatcher.stored_workflow", lambda: first.updates.finish(finished(claim))),
+        ("dispatcher.journal", second.store.recover),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.write_documents", _dying(lambda *_: None, "before"))
+            with pytest.raises(CutOff):
+                act()
+    third = Workbench(launchpad)
+    assert third.store.recover() == 1
+    assert (third.state("it"), third.state("child")) == ("COMPLETED", "READY")
+    assert launchpad.workflows.count_documents({"locked": True}) == 0
 
 
 def test_another_dispatchers_lock_and_journal_are_left_alone(
     bench: Workbench, launchpad: LaunchPad
 ) -> None:
     launchpad.add_wf(firework("it"))
-    other = WorkflowStore(launchpad, "portfire/other/default")
+    other = WorkflowStore(launchpad, Holder("portfire/other/default", "1"))
     other.lock(1)
     launchpad.db["portfire_journal"].insert_one({"owner": "portfire/other/default"})
     assert bench.store.recover() == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from fireworks import LaunchPad
 
-from dispatcher.tenure import Tenure, TenureLostError
+from dispatcher.tenure import Tenure, TenureKeeper, TenureLostError
 from tests.dispatcher.workbench import Running, firework
 from tests.waiting import wait_until
 
@@ -22,8 +22,6 @@ def _take_over(launchpad: LaunchPad, **fields: object) -> None:
 def test_the_office_is_held_by_one_at_a_time(launchpad: LaunchPad) -> None:
     first, second = Tenure(launchpad, "owner"), Tenure(launchpad, "owner")
     assert first.try_take()
-    # Of this machine, in a process that lives; not ours, as it would be after a restart.
-    _take_over(launchpad, pid=os.getppid())
     assert not second.try_take()
     assert Tenure(launchpad, "another owner").try_take()
     first.renew()
@@ -37,6 +35,50 @@ def test_a_dead_process_of_this_machine_is_succeeded_at_once(launchpad: LaunchPa
     assert Tenure(launchpad, "owner").try_take()
     _take_over(launchpad, pid=_NO_PROCESS)
     assert Tenure(launchpad, "owner").try_take()
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_gone"),
+    [
+        ({"started": 1.0}, True),  # its number is ours by now
+        ({"started": 1.0, "machine": "another container"}, False),
+        ({"pid": _NO_PROCESS, "machine": "another boot"}, False),
+    ],
+)
+def test_a_process_number_speaks_only_for_its_own_machine_and_time(
+    launchpad: LaunchPad, changed: dict[str, object], is_gone: bool
+) -> None:
+    assert Tenure(launchpad, "owner").try_take()
+    _take_over(launchpad, **changed)
+    assert Tenure(launchpad, "owner").try_take() is is_gone
+
+
+def test_the_keeper_shows_that_we_live_and_tells_of_the_loss(launchpad: LaunchPad) -> None:
+    tenure = Tenure(launchpad, "owner")
+    assert tenure.try_take()
+    lost: list[TenureLostError] = []
+    keeper = TenureKeeper(tenure, lost.append, seconds=0.02)
+    offices = launchpad.db.portfire_dispatchers
+    wait_until(lambda: offices.find_one({"_id": "owner"})["beat"] > 2, what="beats")
+    _take_over(launchpad, instance="successor")
+    wait_until(lambda: lost, what="the loss")
+    keeper.stop()
+    assert "taken over" in str(lost[0])
+
+
+def test_a_dispatcher_that_was_succeeded_stops(
+    launchpad: LaunchPad,
+    start_dispatcher: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dispatcher.daemon.TenureKeeper", partial(TenureKeeper, seconds=0.05))
+    running = start_dispatcher()
+    offices = launchpad.db.portfire_dispatchers
+    wait_until(lambda: offices.count_documents({}) == 1, what="the office")
+    offices.update_one({}, {"$set": {"instance": "successor"}})
+    running.join()
+    assert isinstance(running.failure, TenureLostError)
+    assert offices.count_documents({"instance": "successor"}) == 1
 
 
 def test_an_incumbent_elsewhere_is_succeeded_when_it_has_been_silent(
@@ -63,6 +105,7 @@ def test_a_loss_is_remembered_across_a_crash_but_not_for_ever(launchpad: LaunchP
     assert not first.pubsub_is_new
     first.pubsub_is_new = True
     first.give_up()  # not while there is something to remember
+    _take_over(launchpad, pid=_NO_PROCESS)
     second = Tenure(launchpad, "owner")
     assert second.try_take()
     assert second.pubsub_is_new
@@ -77,7 +120,6 @@ def test_a_second_dispatcher_stands_by_and_takes_over(
     first = start_dispatcher()
     launchpad.add_wf(firework("one"))
     assert [job.name for job in first.pull()] == ["one"]
-    launchpad.db.portfire_dispatchers.update_one({}, {"$set": {"pid": os.getppid()}})
     second = start_dispatcher()
     launchpad.add_wf(firework("two"))
     assert [job.name for job in first.pull()] == ["two"]

@@ -10,11 +10,12 @@ import pytest
 from bson.errors import InvalidDocument
 from fireworks import FWAction, LaunchPad, Workflow
 
-from dispatcher.claims import Claim
-from dispatcher.stored_workflow import WorkflowBusyError
+from dispatcher.held_launches import Claim
 from dispatcher.updates import Verdict
+from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.wire import LaunchUpdate
 from tests.dispatcher.workbench import (
+    State,
     Workbench,
     finished,
     firework,
@@ -210,6 +211,36 @@ def test_a_result_that_mongodb_cannot_hold_is_an_error_and_changes_nothing(
     assert bench.state("it") == "RESERVED"
 
 
+@pytest.mark.parametrize("state", ["COMPLETED", "FIZZLED"])
+def test_an_end_in_a_workflow_that_fireworks_cannot_refresh_is_an_end_all_the_same(
+    bench: Workbench, claim: Claim, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.launchpad.fireworks.update_one({"name": "child"}, {"$unset": {"spec._tasks": ""}})
+    assert bench.updates.finish(finished(claim, state=state)) == "FIZZLED"
+    assert bench.state("it") == "FIZZLED"
+    assert bench.launch(claim)["state"] == "FIZZLED"
+    assert bench.launchpad.workflows.count_documents({"locked": True}) == 0
+    assert "Firework 2 cannot be refreshed" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_the_end_of_a_launch_that_was_rerun_does_not_count(
+    bench: Workbench, claim: Claim, launchpad: LaunchPad
+) -> None:
+    bench.updates.start(started(claim))
+    launchpad.rerun_fw(claim.fw_id)
+    assert bench.updates.finish(finished(claim)) is None
+    assert bench.state("it") == "READY"
+
+
+def test_the_same_end_again_does_not_refresh_again(
+    bench: Workbench, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench.updates.finish(finished(claim)) == "COMPLETED"
+    monkeypatch.setattr(bench.store, "refresh", lambda _: pytest.fail("refreshed"))
+    assert bench.updates.finish(finished(claim)) is None
+
+
 def test_an_action_that_makes_a_child_too_large_fizzles(
     bench: Workbench, launchpad: LaunchPad
 ) -> None:
@@ -223,8 +254,9 @@ def test_an_action_that_makes_a_child_too_large_fizzles(
 
 
 def test_the_state_is_told_even_when_the_workflow_was_busy_first(
-    bench: Workbench, claim: Claim, launchpad: LaunchPad
+    bench: Workbench, claim: Claim, launchpad: LaunchPad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dispatcher.set_aside.BUSY_SECONDS", 0.0)
     launchpad.workflows.update_one({}, {"$set": {"locked": True}})
     with pytest.raises(WorkflowBusyError):
         bench.updates.finish(finished(claim, state="FIZZLED", action=FWAction()))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from typing import Any, Literal
 
 from fireworks import Firework, FWAction, FWorker, LaunchPad, PyTask
 
-from dispatcher.claims import Claim, Claims, Published
+from dispatcher.claims import Claims, Published
 from dispatcher.daemon import Dispatcher
+from dispatcher.held_launches import Claim, HeldLaunches
+from dispatcher.journal import Holder
 from dispatcher.launch_documents import Claimant
 from dispatcher.settings import DispatcherSettings
 from dispatcher.stored_workflow import WorkflowStore
@@ -33,8 +36,9 @@ class Workbench:
 
     def __init__(self, launchpad: LaunchPad, fworker: FWorker | None = None) -> None:
         self.launchpad = launchpad
-        self.store = WorkflowStore(launchpad, OWNER)
-        self.claims = Claims(launchpad, self.store, CLAIMANT, fworker or FWorker())
+        self.store = WorkflowStore(launchpad, Holder(OWNER, uuid.uuid4().hex))
+        self.held = HeldLaunches(launchpad, CLAIMANT)
+        self.claims = Claims(launchpad, self.store, self.held, CLAIMANT, fworker or FWorker())
         self.updates = Updates(launchpad, self.store)
 
     def claim(self, limit: int = 100) -> list[Claim]:

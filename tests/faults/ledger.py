@@ -27,8 +27,14 @@ def launches_of(launchpad: LaunchPad, name: str) -> list[dict[str, Any]]:
 
 
 def wait_for_state(launchpad: LaunchPad, name: str, state: str, timeout: float = 30.0) -> None:
-    """Until a Firework has a state."""
-    wait_until(lambda: state_of(launchpad, name) == state, timeout, f"{name} to be {state}")
+    """Until a Firework has a state, and its workflow knows it."""
+
+    def has_it() -> bool:
+        fw_id = launchpad.fireworks.find_one({"name": name})["fw_id"]
+        known = {"nodes": fw_id, f"fw_states.{fw_id}": state, "locked": {"$exists": False}}
+        return state_of(launchpad, name) == state and bool(launchpad.workflows.find_one(known))
+
+    wait_until(has_it, timeout, f"{name} to be {state}")
 
 
 def wait_for_all(launchpad: LaunchPad, timeout: float = 45.0) -> None:

@@ -45,6 +45,7 @@ def test_a_running_firework_that_is_taken_away_frees_its_slot_within_seconds(
     else:
         (tmp_path / "gate").touch()
         wait_for_state(launchpad, "job", "COMPLETED")
+        wait_for_state(launchpad, "next", "COMPLETED")
         assert tasks.ended(log).count("job") == 1
     if command == "defuse":
         assert state_of(launchpad, "job") == "DEFUSED"
