@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class Monitor:
         self, subscription: Subscription, on_record: Callable[[JobMetrics], None] | None = None
     ) -> None:
         """`on_record` is called from the watching thread with every finished job."""
-        self.records: list[JobMetrics] = []
+        #: By job; the last word on each counts. The dispatcher may have one after the executor's.
+        self._records: dict[str, JobMetrics] = {}
         self._subscription = subscription
         self._on_record = on_record
         self._collector = MetricsCollector()
@@ -46,6 +48,11 @@ class Monitor:
             )
             self._screen.enter_context(self._live)
         self._thread = subscription.watch(self._see)
+
+    @property
+    def records(self) -> list[JobMetrics]:
+        """The records of the jobs that have ended, one for each, 10,000 at most."""
+        return list(self._records.values())
 
     def finish(self) -> None:
         """Wait for the executor's last event, a few seconds at most, and end. Idempotent."""
@@ -72,10 +79,13 @@ class Monitor:
             self._live.update(self._line())
 
     def _keep(self, record: JobMetrics) -> None:
-        self._finished += 1
-        self._failed += record.state != "COMPLETED"
-        if len(self.records) < _KEPT_RECORDS:
-            self.records.append(record)
+        earlier = self._records.get(record.job)
+        self._finished += earlier is None
+        self._failed += (record.state != "COMPLETED") - (
+            earlier is not None and earlier.state != "COMPLETED"
+        )
+        if earlier is not None or len(self._records) < _KEPT_RECORDS:
+            self._records[record.job] = _merged(earlier, record)
         if self._on_record is not None:
             self._on_record(record)
 
@@ -85,3 +95,12 @@ class Monitor:
         if self._failed:
             text.append(f", {self._failed} failed", style="red")
         return text.append(f" · {len(self._running)} running {names}", style="dim")
+
+
+def _merged(earlier: JobMetrics | None, later: JobMetrics) -> JobMetrics:
+    """The later end, with what only the executor knew."""
+    if earlier is None:
+        return later
+    return dataclasses.replace(
+        earlier, state=later.state, phase=later.phase, reason=later.reason, name=later.name
+    )

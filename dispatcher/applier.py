@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
+from dispatcher.announcements import Announcements
 from dispatcher.in_flight import InFlightTable
 from dispatcher.launchpad import refuses_document
 from dispatcher.outbox import Outbox
@@ -32,6 +33,9 @@ from messaging.wire import (
 )
 
 log = logging.getLogger(__name__)
+
+#: What stands for an executor where the dispatcher itself decided.
+DISPATCHER = "dispatcher"
 
 #: Updates are settled after so many, or so many seconds: their lease must not end meanwhile.
 _SETTLE_UPDATES = 100
@@ -81,10 +85,12 @@ class Applier:
         table: InFlightTable,
         outbox: Outbox,
         counts: Counts,
+        announcements: Announcements,
         on_loss: Callable[[], None],
     ) -> None:
         """`on_loss` is called when jobs that wait in Pub/Sub have been lost."""
         self._on_loss = on_loss
+        self._announcements = announcements
         self._pubsub = pubsub
         self._pool = pool
         self._dead_jobs = names.pool_dead_jobs(pool)
@@ -191,6 +197,9 @@ class Applier:
         if isinstance(update, Finished):
             return self._finish(update)
         released = isinstance(update, Released)
+        if self._table.is_overtaken(update.launch_id, update.executor, update.timestamp):
+            # Said before the launch was given back, and arrived after that.
+            return Verdict.STALE
         if released and self._table.runs_elsewhere(update.launch_id, update.executor):
             # Overtaken by the start on the executor that it was released to.
             return Verdict.STALE
@@ -202,6 +211,7 @@ class Applier:
             executor=update.executor,
         )
         if isinstance(update, Released):
+            self._table.release(update.launch_id, update.executor, update.timestamp)
             return self._updates.release(update)
         if isinstance(update, Started):
             return self._updates.start(update)
@@ -217,6 +227,9 @@ class Applier:
             self._counts.completed += 1
         else:
             self._counts.fizzled += 1
+        if state != update.state or update.executor == DISPATCHER:
+            # The executor has announced another end, or none.
+            self._announcements.fizzled(update.job, update.launch_id)
         return Verdict.APPLIED
 
     def _cancel(self, update: LaunchUpdate) -> None:
@@ -262,7 +275,7 @@ def ended_by_dispatcher(job: str, launch_id: int, attempt: int, reason: str) -> 
         job=job,
         attempt=attempt,
         launch_id=launch_id,
-        executor="dispatcher",
+        executor=DISPATCHER,
         timestamp=now,
         started=now,
         state="FIZZLED",

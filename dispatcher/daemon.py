@@ -18,7 +18,8 @@ import threading
 import time
 from typing import Any
 
-from dispatcher.applier import Applier, Counts, ended_by_dispatcher
+from dispatcher.announcements import Announcements
+from dispatcher.applier import DISPATCHER, Applier, Counts, ended_by_dispatcher
 from dispatcher.claims import Claims
 from dispatcher.courier import Courier, Parcel
 from dispatcher.held_launches import HeldLaunches
@@ -35,6 +36,7 @@ from dispatcher.tenure import Tenure, TenureKeeper, TenureLostError
 from dispatcher.topology_watch import TopologyCare, TopologyWatch
 from dispatcher.updates import Updates
 from dispatcher.workflow_errors import WorkflowBusyError
+from events.publisher import EventPublisher
 from messaging.errors import NotFoundError, ServiceError
 from messaging.pubsub import PubSub
 
@@ -72,6 +74,9 @@ class Dispatcher:
         self._held = HeldLaunches(launchpad, self._claimant)
         self._claims = Claims(launchpad, self._store, self._held, self._claimant, fworker)
         self._topology = TopologyCare(pubsub, settings, self._note_loss)
+        self._announcements = Announcements(
+            launchpad, EventPublisher(pubsub, self._names, DISPATCHER)
+        )
         self._applier = self._new_applier(outbox)
         self._courier = Courier(
             self._claims, outbox, self._table, settings.max_attempts, self._refuse
@@ -101,6 +106,7 @@ class Dispatcher:
             self._table,
             outbox,
             self.counts,
+            self._announcements,
             on_loss=self._note_loss,
         )
 
@@ -126,6 +132,7 @@ class Dispatcher:
             for helper in helpers:
                 helper.stop()
             self._applier.give_back(self._inbox.take())
+            self._announcements.close()
             self._pubsub.close()
             self._tenure.give_up()
         if self._lost_office is not None:

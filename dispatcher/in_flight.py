@@ -20,6 +20,9 @@ class InFlight:
     executor: str | None = None
     #: Monotonic time, in seconds, of the last word from an executor (or of publishing).
     heard: float = 0.0
+    #: Who gave it back last, and when by that executor's clock; seconds since the epoch.
+    released_by: str | None = None
+    released_at: float = 0.0
     #: Pub/Sub lost its state after this was published: the message may be gone.
     suspect: bool = False
 
@@ -62,6 +65,19 @@ class InFlightTable:
         entry = self._entries.get(launch_id)
         if entry is not None and attempt >= entry.attempt:
             self.add(replace(entry, heard=now, running=running, executor=executor, suspect=False))
+
+    def release(self, launch_id: int, executor: str, timestamp: float) -> None:
+        """This executor gave it back at this time."""
+        entry = self._entries.get(launch_id)
+        if entry is not None:
+            self.add(replace(entry, released_by=executor, released_at=timestamp))
+
+    def is_overtaken(self, launch_id: int, executor: str, timestamp: float) -> bool:
+        """Whether this executor said something before it gave the launch back."""
+        entry = self._entries.get(launch_id)
+        if entry is None or entry.released_by != executor:
+            return False
+        return timestamp <= entry.released_at
 
     def runs_elsewhere(self, launch_id: int, executor: str) -> bool:
         """Whether another executor has said that it runs this launch."""

@@ -79,6 +79,10 @@ class Updates:
         document = self._launch(update)
         if document is None or self._is_outdated(update, document):
             return Verdict.UNWANTED
+        if document["state"] == "RESERVED" and update.host:
+            # Its start was lost.
+            self.start(_start_of(update))
+            document = self._launch(update) or document
         if document["state"] != "RUNNING":
             return Verdict.STALE
         entry = f"state_history.{len(document['state_history']) - 1}"
@@ -248,3 +252,16 @@ class Updates:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _start_of(update: Ping) -> Started:
+    return Started(
+        job=update.job,
+        attempt=update.attempt,
+        launch_id=update.launch_id,
+        executor=update.executor,
+        timestamp=update.timestamp,
+        host=update.host,
+        ip=update.ip,
+        launch_dir=update.launch_dir or "",
+    )

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from fireworks import LaunchPad, Workflow
 
+from dispatcher.announcements import Announcements
 from dispatcher.applier import Applier, Counts
 from dispatcher.in_flight import InFlightTable
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery, Inbox
+from events.publisher import EventPublisher
 from messaging.names import Names
 from messaging.pubsub import PubSub, Received
 from tests.dispatcher.workbench import Workbench, finished, firework
@@ -51,10 +53,20 @@ def test_many_updates_are_acked_before_all_are_applied(
     with pubsub:
         names, table = Names("tests"), InFlightTable()
         outbox = Outbox(pubsub, names)
+        announcements = Announcements(launchpad, EventPublisher(pubsub, names, "dispatcher"))
         applier = Applier(
-            pubsub, names, "default", bench.updates, table, outbox, Counts(), lambda: None
+            pubsub,
+            names,
+            "default",
+            bench.updates,
+            table,
+            outbox,
+            Counts(),
+            announcements,
+            on_loss=lambda: None,
         )
         applier.apply([_delivery(number, end) for number in range(250)])
+        announcements.close()
         assert pubsub.acknowledged == [100, 100, 50]
 
 

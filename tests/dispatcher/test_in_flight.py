@@ -63,3 +63,14 @@ def test_a_release_is_overtaken_only_by_another_executors_start() -> None:
     assert not table.runs_elsewhere(1, "e2")
     table.hear(1, 1, 101.0, running=False, executor="e2")
     assert not table.runs_elsewhere(1, "e1")
+
+
+def test_what_was_said_before_the_release_is_overtaken_by_it() -> None:
+    table = _table(_entry())
+    table.hear(1, 1, 100.0, running=True, executor="e1")
+    assert not table.is_overtaken(1, "e1", 50.0)
+    table.release(1, "e1", 60.0)
+    assert table.is_overtaken(1, "e1", 59.0)
+    assert not table.is_overtaken(1, "e1", 61.0)
+    # Clocks of different executors are not compared.
+    assert not table.is_overtaken(1, "e2", 59.0)

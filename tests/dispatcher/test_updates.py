@@ -289,3 +289,13 @@ def test_a_duplicable_firework_that_cannot_be_loaded_stops_no_other(
     launchpad.add_wf(firework("good"))
     assert [claim.firework["name"] for claim in bench.claim() if claim.firework] == ["good"]
     assert bench.state("bad") in ("READY", "FIZZLED")
+
+
+def test_a_ping_makes_up_for_a_start_that_was_lost(bench: Workbench, claim: Claim) -> None:
+    assert bench.updates.ping(ping(claim)) is Verdict.STALE
+    assert bench.state("it") == "RESERVED"
+    told = ping(claim, host="worker", ip="10.0.0.1", launch_dir="/work/here")
+    assert bench.updates.ping(told) is Verdict.APPLIED
+    assert bench.state("it") == "RUNNING"
+    launch = bench.launch(claim)
+    assert (launch["host"], launch["launch_dir"]) == ("worker", "/work/here")
