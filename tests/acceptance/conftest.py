@@ -9,20 +9,15 @@ from pathlib import Path
 import pytest
 
 from messaging.broker import Broker
-from messaging.errors import ServiceError
-from messaging.pubsub import PubSub
 from tests.acceptance.daemons import Daemons
 from tests.acceptance.installation import Installation
 from tests.faults.site import Site
 from tests.services.mongodb import MongoAddress, launchpads
-from tests.waiting import wait_until
 
 
 @pytest.fixture
 def emulator_daemons(pubsub_emulator: str, tmp_path: Path) -> Iterator[Daemons]:
     """No daemons yet, on Google's emulator, with a prefix that no other test has."""
-    # It takes connections some seconds before it answers on them.
-    wait_until(lambda: _answers(pubsub_emulator), timeout=60.0, what="Google's emulator")
     with Daemons(tmp_path, pubsub_emulator, f"acc-{uuid.uuid4().hex[:12]}") as daemons:
         yield daemons
 
@@ -55,12 +50,3 @@ def installation(
         with site:
             site.start_broker()
             yield Installation(site, launchpad)
-
-
-def _answers(address: str) -> bool:
-    with PubSub("portfire-local", address) as pubsub:
-        try:
-            pubsub.topic_exists("any-topic")
-        except ServiceError:
-            return False
-        return True

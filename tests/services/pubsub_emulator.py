@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 
+from messaging.errors import ServiceError
+from messaging.pubsub import PubSub
 from tests.services import guard, missing
 from tests.services.mongodb import free_port
 from tests.waiting import wait_until
@@ -63,11 +64,12 @@ class PubsubEmulator:
         process = self._process
         if process is None or process.poll() is not None:
             missing(f"Google's Pub/Sub emulator does not start; see {self._log}")
-        host, _, port = self.address.partition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=1.0).close()
-        except OSError:
-            return False
+        # It takes connections some seconds before it answers on them.
+        with PubSub("portfire-local", self.address) as pubsub:
+            try:
+                pubsub.topic_exists("any-topic")
+            except ServiceError:
+                return False
         return True
 
 
