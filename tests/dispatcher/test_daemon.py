@@ -27,7 +27,7 @@ def _started(job: LaunchJob) -> Started:
         executor="executor-1",
         host="worker",
         ip="10.0.0.1",
-        launch_dir="/work/here",
+        launch_dir="/jobs/here",
     )
 
 

@@ -51,7 +51,7 @@ def test_started_makes_it_running_where_it_runs(bench: Workbench, claim: Claim) 
     assert bench.state("it") == "RUNNING"
     launch = bench.launch(claim)
     assert (launch["state"], launch["host"], launch["ip"]) == ("RUNNING", "worker", "10.0.0.1")
-    assert launch["launch_dir"] == "/work/here"
+    assert launch["launch_dir"] == "/jobs/here"
     assert [entry["state"] for entry in launch["state_history"]] == ["RESERVED", "RUNNING"]
     assert launch["state_history"][0]["reservation_id"] == "message-1"
 
@@ -111,7 +111,7 @@ def test_every_order_gives_the_same_end(
     assert bench.state("child") == "READY"
     launch = bench.launch(claim)
     assert [entry["state"] for entry in launch["state_history"]][-1] == "COMPLETED"
-    assert (launch["host"], launch["launch_dir"]) == ("worker", "/work/here")
+    assert (launch["host"], launch["launch_dir"]) == ("worker", "/jobs/here")
 
 
 def test_an_older_attempt_is_refused_and_told_to_stop(bench: Workbench, claim: Claim) -> None:
@@ -294,8 +294,8 @@ def test_a_duplicable_firework_that_cannot_be_loaded_stops_no_other(
 def test_a_ping_makes_up_for_a_start_that_was_lost(bench: Workbench, claim: Claim) -> None:
     assert bench.updates.ping(ping(claim)) is Verdict.STALE
     assert bench.state("it") == "RESERVED"
-    told = ping(claim, host="worker", ip="10.0.0.1", launch_dir="/work/here")
+    told = ping(claim, host="worker", ip="10.0.0.1", launch_dir="/jobs/here")
     assert bench.updates.ping(told) is Verdict.APPLIED
     assert bench.state("it") == "RUNNING"
     launch = bench.launch(claim)
-    assert (launch["host"], launch["launch_dir"]) == ("worker", "/work/here")
+    assert (launch["host"], launch["launch_dir"]) == ("worker", "/jobs/here")

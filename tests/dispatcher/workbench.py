@@ -83,7 +83,7 @@ def _who(claim: Claim, attempt: int) -> dict[str, Any]:
 
 
 def _place() -> dict[str, Any]:
-    return {"host": "worker", "ip": "10.0.0.1", "launch_dir": "/work/here"}
+    return {"host": "worker", "ip": "10.0.0.1", "launch_dir": "/jobs/here"}
 
 
 def started(claim: Claim, attempt: int = 1) -> Started:

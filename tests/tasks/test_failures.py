@@ -22,7 +22,7 @@ from tests.storage_backends.stores import other_file_system
         (JobError("x"), PhaseFailedError),
         (UsageError("x"), PhaseFailedError),
         (ServiceError("x"), PhaseOutageError),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/work/x"), PhaseOutageError),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/jobs/x"), PhaseOutageError),
         (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/x"), PhaseFailedError),
     ],
 )
