@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,8 @@ from typing import TypeVar
 from messaging.settings import Settings, load
 
 S = TypeVar("S", bound=Settings)
+
+log = logging.getLogger(__name__)
 
 
 def add_settings_file(parser: argparse.ArgumentParser) -> None:
@@ -52,15 +55,16 @@ def add_launchpad(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(cls: type[S], args: argparse.Namespace, **flags: object) -> S:
+def settings(cls: type[S], args: argparse.Namespace) -> S:
     """Settings of class `cls` from the parsed flags that it knows, the environment and the file.
 
-    `flags` overrule everything. Raises UsageError.
+    Raises UsageError. They are logged, secrets excepted.
     """
-    known = {name: getattr(args, name, None) for name in cls.model_fields}
-    return load(
+    loaded = load(
         cls,
-        flags={**known, **{name: value for name, value in flags.items() if value is not None}},
+        flags={name: getattr(args, name, None) for name in cls.model_fields},
         file=getattr(args, "settings_file", None),
         environ=os.environ,
     )
+    log.debug("settings: %s", loaded.redacted())
+    return loaded

@@ -237,10 +237,11 @@ class Dispatcher:
         return worked
 
     def _turn(self) -> bool:
-        if self._inbox.topology_lost.is_set():
-            self._inbox.topology_lost.clear()
-            self._topology.restore()
         with database_errors("talk to the LaunchPad"):
+            if self._inbox.topology_lost.is_set():
+                # Cleared only afterwards: cut off (it writes to the LaunchPad), it comes again.
+                self._topology.restore()
+                self._inbox.topology_lost.clear()
             if self._interrupted:
                 self._recover()
             deliveries = self._inbox.take()

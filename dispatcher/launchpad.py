@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,9 +52,6 @@ def use_embedded_launchpad(file: Path) -> None:
             "there is no my_launchpad.yaml and the embedded LaunchPad is not installed: "
             "name a LaunchPad with -l, or `pip install 'portfire[local]'`"
         ) from exc
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        file.write_text(json.dumps({}), encoding="utf-8")
     os.environ["MONGOMOCK_SERVERSTORE_FILE"] = str(file.resolve())
 
 

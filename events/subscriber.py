@@ -64,7 +64,7 @@ class Subscription:
     block, deletes the subscription and ends the iteration. One thread may receive at a time.
     """
 
-    def __init__(self, pubsub: PubSub, names: Names, filter: str = "") -> None:  # noqa: A002
+    def __init__(self, pubsub: PubSub, names: Names, filter: str = "") -> None:  # noqa: A002 - as above
         """Create the subscription; owns `pubsub` and closes it. See `subscribe`."""
         self.id = names.watcher(uuid.uuid4().hex[:12])
         self.malformed = 0

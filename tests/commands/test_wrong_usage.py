@@ -112,3 +112,11 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     )
     assert ended.code == 2
     assert "PORTFIRE_WORKDIR" in ended.error_line
+
+
+def test_secrets_are_not_printed_with_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "settings.yml").write_text("threads: 3\nstorage_options: {password: hunter2}\n")
+    ended = portfire(tmp_path, "-v", "executor", "settings.yml", PUBSUB_EMULATOR_HOST="")
+    assert ended.code == 2
+    assert "'threads': 3" in ended.errors
+    assert "hunter2" not in ended.errors

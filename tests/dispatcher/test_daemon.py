@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from fireworks import FWAction, FWorker, LaunchPad, Workflow
+from pymongo.errors import AutoReconnect
 
+from dispatcher.topology_watch import TopologyCare
 from messaging.pubsub import Outgoing
 from messaging.wire import Finished, LaunchJob, LaunchUpdate, Started
 from tests.dispatcher.workbench import NOTHING, Running, firework
@@ -235,3 +237,25 @@ def test_without_the_right_to_create_what_is_missing_is_named(
     running.join()
     assert "tests-jobs" in str(running.failure)
     assert "--no-create" in str(running.failure)
+
+
+def test_a_lost_topic_is_made_again_though_mongodb_is_away_at_that_moment(
+    launchpad: LaunchPad, start_dispatcher: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = TopologyCare.restore
+    cut_off: list[bool] = []
+
+    def restore_at_last(care: TopologyCare) -> None:
+        if not cut_off:
+            cut_off.append(True)
+            raise AutoReconnect("MongoDB is away")
+        restore(care)
+
+    monkeypatch.setattr(TopologyCare, "restore", restore_at_last)
+    launchpad.add_wf(firework("waiting"))
+    running = start_dispatcher()
+    assert [job.attempt for job in running.pull()] == [1]
+    running.pubsub.delete_topic(running.names.jobs)
+    wait_until(lambda: cut_off, what="the loss to be noticed")
+    wait_until(lambda: running.pubsub.topic_exists(running.names.jobs), what="the topic")
+    assert [job.attempt for job in running.pull()] == [2]

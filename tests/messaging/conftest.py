@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from messaging.broker import Broker
 from tests.messaging.pubsub import PubsubServer, connected
-from tests.services import session
-from tests.services.pubsub_emulator import PubsubEmulator
 
 
 @pytest.fixture(scope="session")
-def emulator_address() -> str:
+def emulator_address(pubsub_emulator: str) -> str:
     """Google's emulator, shared by all workers of the session: use a project of your own."""
-
-    def start() -> dict[str, Any]:
-        emulator = PubsubEmulator(session.directory(), owner=session.owner())
-        address = emulator.start()
-        session.keep("pubsub-emulator", emulator.guard_pid)
-        return {"address": address}
-
-    address: str = session.shared("pubsub-emulator", start)["address"]
-    return address
+    return pubsub_emulator
 
 
 @pytest.fixture(scope="session")
