@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,11 +46,25 @@ def outcome(mongodb: MongoAddress, tmp_path_factory: pytest.TempPathFactory) -> 
     return Outcome(**session.shared("fidelity", run))
 
 
+#: Of these FireWorks discards the action and clears the launch's checkpoint, while its ping thread
+#: may be writing that back: with rapidfire it is there or not, by chance.
+_DISCARDED_ACTIONS = {
+    "a_task_that_returns_no_action",
+    "an_action_with_keys_that_are_not_text",
+    "an_action_with_a_number_over_64_bits",
+}
+_PUT_BACK = re.compile(r"/state_history/\d+/checkpoint: only theirs: ")
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
 def test_the_launchpad_is_as_rapidfire_leaves_it(outcome: Outcome, scenario: Scenario) -> None:
     own = {f"{scenario.name}.{name}": state for name, state in scenario.states.items()}
     assert _of(scenario, outcome.states) == own
-    _assert_same(_documents_of(scenario, outcome.ours), _documents_of(scenario, outcome.theirs))
+    _assert_same(
+        _documents_of(scenario, outcome.ours),
+        _documents_of(scenario, outcome.theirs),
+        except_for=_PUT_BACK if scenario.name in _DISCARDED_ACTIONS else None,
+    )
 
 
 def test_failed_jobs_make_the_exit_code_1(outcome: Outcome) -> None:
@@ -230,8 +245,14 @@ def _assert_equal(pair: Pair) -> None:
     _assert_same(ours, theirs)
 
 
-def _assert_same(ours: dict[str, Document], theirs: dict[str, Document]) -> None:
+def _assert_same(
+    ours: dict[str, Document],
+    theirs: dict[str, Document],
+    except_for: re.Pattern[str] | None = None,
+) -> None:
     found = differences(ours, theirs)
+    if except_for is not None:
+        found = [line for line in found if not except_for.search(line)]
     if found:
         pytest.fail("\n".join(found), pytrace=False)
 
