@@ -19,7 +19,7 @@ help:
 	@echo "make test    run every test, with the real services that can be had here"
 	@echo "make lint    ruff: style and mistakes"
 	@echo "make types   mypy: types, strictly"
-	@echo "make bench   measure jobs per second and latencies"
+	@echo "make bench   measure jobs per second, latencies, memory and transfers"
 	@echo "make clean   remove what the other targets made"
 
 demo: $(VENV)/.installed-local

@@ -60,7 +60,7 @@ _HOMES = {
     "run_launchpad": "commands.api",
     "subscribe": "events.subscriber",
 }
-_COMMANDS = ("run", "executor", "dispatcher", "broker", "submit", "watch", "demo")
+_COMMANDS = ("run", "executor", "dispatcher", "broker", "submit", "watch", "storage", "demo")
 
 
 def __getattr__(name: str) -> Any:

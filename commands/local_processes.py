@@ -122,9 +122,13 @@ class LocalProcesses:
         # By file, not by environment: these settings have been put together already, and whatever
         # else the environment says must not go over them.
         file = self._settings.workdir / f".{self._prefix}.yml"
-        # For nobody else's eyes: storage options may be secret.
-        file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump(self._executor_settings(address)), encoding="utf-8")
+        text = yaml.safe_dump(self._executor_settings(address))
+        try:
+            # For nobody else's eyes: storage options may be secret.
+            file.touch(mode=0o600)
+            file.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise PortfireError(f"workdir {file.parent} cannot be used: {exc.strerror}") from exc
         self._files.callback(file.unlink, missing_ok=True)
         environment = {**os.environ}
         # Executors have no database; FireWorks would read and write this one at import and exit.

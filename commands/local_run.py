@@ -21,7 +21,7 @@ from events.metrics import JobMetrics
 from executor.settings import ExecutorSettings
 from messaging.errors import PortfireError
 from messaging.settings import load
-from storage_backends.registry import backend_name
+from storage_backends.places.choice import Defaults, default_place
 
 if TYPE_CHECKING:
     # Not at run time: these import FireWorks, which decides at import which database it uses.
@@ -61,7 +61,7 @@ def run_launchpad(
 
     began = time.monotonic()
     # Before anything is started: a wrong name would only be told by the executor.
-    backend_name(settings.storage)
+    default_place(Defaults(settings.storage, settings.storage_options), os.environ)
     with (
         run_slot(settings.workdir) as prefix,
         LocalProcesses(settings, prefix) as processes,

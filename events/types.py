@@ -174,6 +174,27 @@ class StageStarted(JobEvent):
     type: Literal["job.stage-in.started", "job.stage-out.started"]
 
 
+class StageProgress(JobEvent):
+    """A long transfer of inputs or outputs goes on; sent every 10 seconds."""
+
+    type: Literal["job.stage-in.progress", "job.stage-out.progress"]
+    #: Seconds since the transfer began.
+    time: float | None = None
+    #: Bytes transferred so far.
+    bytes: int | None = None
+
+
+class StagedFile(BaseModel):
+    """A file or tree that a job named, as it was transferred."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    bytes: int | None = None
+    #: ``algorithm:hex`` as compared at both ends; none where only sizes were.
+    checksum: str | None = None
+
+
 class StageFinished(JobEvent):
     """The transfer of inputs or outputs ended, well or (with `error`) not."""
 
@@ -182,6 +203,10 @@ class StageFinished(JobEvent):
     time: float | None = None
     #: Bytes transferred.
     bytes: int | None = None
+    #: Those of them that came from the executor's input cache.
+    cached: int | None = None
+    #: What was transferred, by the job's own names; the first 100.
+    files: list[StagedFile] = []
     error: OneLine | None = None
 
 
@@ -190,6 +215,26 @@ class ExecutionStarted(JobEvent):
 
     type: Literal["job.execution.started"] = "job.execution.started"
     executable: str | None = None
+
+
+class ImagePull(JobEvent):
+    """The container's image is pulled by this job, for itself and for all who wait for it.
+
+    The progress is told every 5 seconds at most; the end, well or (with `error`) not.
+    """
+
+    type: Literal["job.image-pull.started", "job.image-pull.progress", "job.image-pull.finished"]
+    #: With its tag or digest.
+    image: str | None = None
+    #: Seconds since the pull began.
+    time: float | None = None
+    #: Bytes of its layers that were fetched; those that the engine had before do not count.
+    bytes: int | None = None
+    #: Bytes of the layers to fetch, as far as they are known: it grows.
+    total: int | None = None
+    #: Number of the image's layers.
+    layers: int | None = None
+    error: OneLine | None = None
 
 
 class ExecutionFinished(JobEvent):
@@ -256,8 +301,10 @@ _CLASSES: tuple[type[Event], ...] = (
     ExecutorStopped,
     JobStarted,
     StageStarted,
+    StageProgress,
     StageFinished,
     ExecutionStarted,
+    ImagePull,
     ExecutionFinished,
     JobFinished,
     JobReleased,

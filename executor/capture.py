@@ -6,7 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,10 @@ class Output:
     #: Relative to the job's directory and to its place in the storage.
     name: str
     capture: Capture = ""
+    #: Whether it is stored after a success; then it must be there.
+    on_success: bool = True
+    #: Whether it is stored after a failed execution, if it is there.
+    on_failure: bool = False
 
 
 def split_capture(text: object) -> tuple[Capture, str]:
@@ -38,20 +42,26 @@ def split_capture(text: object) -> tuple[Capture, str]:
     return "", text
 
 
-def parse_outputs(texts: Iterable[object]) -> tuple[Output, ...]:
+def parse_outputs(texts: Iterable[object], on_failure: Iterable[object] = ()) -> tuple[Output, ...]:
     """Outputs as a task writes them, checked, none twice. Raises PathError.
 
-    The name of a ``>>`` log gets the time in front, so that each attempt's log is kept.
+    Those named `on_failure`, among `texts` or beside them, are wanted after a failure too, or then
+    only. The name of a ``>>`` log gets the time in front, so that each attempt's log is kept.
     """
-    outputs = []
-    for text in texts:
-        capture, name = split_capture(text)
-        checked_name(name, "output")
-        if capture and is_tree(name):
-            raise PathError(f"output {text!r} captures what is printed: expected a file, no tree")
-        outputs.append(Output(_stamped(name) if capture == ">>" else name, capture))
-    checked_names((output.name for output in outputs), "output")
-    return tuple(outputs)
+    outputs = {output.name: output for output in _parsed(texts)}
+    for wanted in _parsed(on_failure):
+        known = outputs.get(wanted.name)
+        if known and wanted.capture in ("", known.capture):
+            outputs[wanted.name] = replace(known, on_failure=True)
+        elif known:
+            raise PathError(f"output {wanted.name!r} is named twice, once with {wanted.capture!r}")
+        else:
+            outputs[wanted.name] = replace(wanted, on_success=False, on_failure=True)
+    checked_names(outputs, "output")
+    return tuple(
+        replace(output, name=_stamped(output.name)) if output.capture == ">>" else output
+        for output in outputs.values()
+    )
 
 
 def write_log(log: Path, printed: Path, header: str, footer: str) -> None:
@@ -74,6 +84,18 @@ def log_footer(title: str, seconds: float, timeout: float, error: str | None) ->
     outcome = "FAILED" if error else "SUCCESSFUL"
     text = f"{_stamp()} {outcome} {title}, elapsed {seconds:.1f} s of timeout {timeout:g} s"
     return f"{text}: {error}" if error else text
+
+
+def _parsed(texts: Iterable[object]) -> list[Output]:
+    outputs = []
+    for text in texts:
+        capture, name = split_capture(text)
+        checked_name(name, "output")
+        if capture and is_tree(name):
+            raise PathError(f"output {text!r} captures what is printed: expected a file, no tree")
+        outputs.append(Output(name, capture, on_failure=capture == ">>"))
+    checked_names((output.name for output in outputs), "output")
+    return outputs
 
 
 def _stamped(name: str) -> str:

@@ -11,7 +11,6 @@ answer to its question. Any thread may write.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -19,46 +18,55 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from multiprocessing.connection import Connection, wait
+from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import psutil
 
+from executor.containers import EXECUTOR_LABEL, JOB_LABEL, PREFIX_LABEL, warm_job
 from executor.context import JobContext, use_context
-from executor.failures import Phase
-from executor.interruption import Interruption
+from executor.interruption import CLEAN_UP_SECONDS, KILL_AFTER_SECONDS, Interruption
+from executor.lifeline import tie_to_executor
 from executor.outcome import LaunchEnded, RawEnded, fizzled
 from executor.process_tree import adopt_orphans
 from executor.raw_job import run_raw_job
 from executor.records import (
     ChildOptions,
+    ContainerBegins,
     Done,
     LeaseAnswer,
     LeaseQuestion,
     RunLaunch,
     RunRaw,
     TaskEvent,
+    TaskOutput,
+    TransferAnswer,
+    TransferQuestion,
     Upward,
 )
 from executor.rocket_run import RocketRun, quiet_fireworks
 from executor.surroundings import job_surroundings
 from executor.task_names import register_task_names
+from executor.warm_containers import WarmContainers
 from messaging.errors import JobInterrupted
 from messaging.wire import Reply
+from storage_backends.contract import StorageBackend
+from storage_backends.errors import StorageTransientError
+from storage_backends.registry import backend_name, open_backend
+from storage_backends.service.client import RemoteBackend
 
 #: Environment variable that marks a child and all that its jobs start.
 MARK = "PORTFIRE_CHILD"
-#: Seconds for a job to clean up after its executor has died.
-_ORPHAN_SECONDS = 8.0
-_PR_SET_PDEATHSIG = 1
 
 
 def child_main(pipe: Connection, options: ChildOptions, mark: str) -> None:
     """Body of the child process; never returns to its caller."""
+    child = Child(pipe, options)
     try:
-        _settle_in(mark)
-        Child(pipe, options).serve()
+        _settle_in(mark, child)
+        child.serve()
     except (EOFError, OSError):
         # The executor closed the pipe, and needs this child no more; or it is dead, and nobody
         # else will see to what its last job left.
@@ -68,6 +76,7 @@ def child_main(pipe: Connection, options: ChildOptions, mark: str) -> None:
     except BaseException:  # noqa: BLE001 - process top: say why before dying
         traceback.print_exc()
     finally:
+        child.close()
         # Not `sys.exit`: that waits for whatever threads the jobs have left behind.
         os._exit(0)
 
@@ -80,7 +89,10 @@ class Child:
         self._options = options
         self._sending = threading.Lock()  # guards writing to the pipe
         self._questions = 0
+        self._warm: WarmContainers | None = None
         self.interruption = Interruption()
+        #: Seconds for the running job to clear up after its executor has died.
+        self.patience = KILL_AFTER_SECONDS
 
     def serve(self) -> None:
         """Run jobs until the executor closes the pipe; raises EOFError then."""
@@ -96,21 +108,58 @@ class Child:
         with self.interruption, self._sending:
             self._pipe.send(record)
 
+    @property
+    def warm(self) -> WarmContainers | None:
+        """The containers that are kept for later jobs of this slot."""
+        place = self._options.warm_place
+        if self._warm is None and place is not None:
+            job = warm_job(self._options.thread, os.getpid())
+            labels = {
+                EXECUTOR_LABEL: self._options.executor,
+                JOB_LABEL: job,
+                PREFIX_LABEL: self._options.prefix,
+            }
+            self._warm = WarmContainers(place / job, labels)
+        return self._warm
+
+    def close(self) -> None:
+        """There will be no more jobs: keep nothing for them."""
+        if self._warm is not None:
+            self._warm.close()
+
     def may_store(self) -> bool:
         """Ask the executor whether the job still holds its lease."""
+        answer = self._ask(LeaseQuestion)
+        return isinstance(answer, LeaseAnswer) and answer.held
+
+    def transfer_address(self) -> str:
+        """Ask the executor where its transfer process listens; raises StorageTransientError."""
+        answer = self._ask(TransferQuestion)
+        assert isinstance(answer, TransferAnswer)
+        if answer.error is not None:
+            raise StorageTransientError(answer.error)
+        return answer.address
+
+    def _ask(
+        self, question: type[LeaseQuestion | TransferQuestion]
+    ) -> LeaseAnswer | TransferAnswer:
         with self.interruption:
             self._questions += 1
-            self.send(LeaseQuestion(self._questions))
+            self.send(question(self._questions))
             while True:
                 answer = self._pipe.recv()
-                if isinstance(answer, LeaseAnswer) and answer.number == self._questions:
-                    return answer.held
+                if (
+                    isinstance(answer, LeaseAnswer | TransferAnswer)
+                    and answer.number == self._questions
+                ):
+                    return answer
 
     def _perform(self, record: RunLaunch | RunRaw) -> LaunchEnded | RawEnded | None:
         outcome = None
         # The outer one is for a signal that comes while the inner blocks are being left.
         with contextlib.suppress(JobInterrupted):
             try:
+                self.patience = KILL_AFTER_SECONDS
                 self.interruption.arm()
                 outcome = self._run(record)
             finally:
@@ -120,18 +169,20 @@ class Child:
         return outcome
 
     def _run(self, record: RunLaunch | RunRaw) -> LaunchEnded | RawEnded | None:
-        with job_surroundings(Path(record.directory)):
-            context = ChildContext(self, record)
-            with use_context(context):
-                if isinstance(record, RunRaw):
-                    return _run_raw(record, context)
-                run = RocketRun(
-                    record.job,
-                    context,
-                    on_ping=self.send,
-                    interrupted=lambda: self.interruption.happened,
-                )
-                return run.run()
+        with (
+            job_surroundings(Path(record.directory)),
+            closing(ChildContext(self, record)) as context,
+            use_context(context),
+        ):
+            if isinstance(record, RunRaw):
+                return _run_raw(record, context)
+            run = RocketRun(
+                record.job,
+                context,
+                on_ping=self.send,
+                interrupted=lambda: self.interruption.happened,
+            )
+            return run.run()
 
 
 class ChildContext(JobContext):
@@ -147,9 +198,17 @@ class ChildContext(JobContext):
         self.storage = options.storage
         self.storage_options: Mapping[str, Any] = options.storage_options
         self.default_timeout = options.job_timeout
+        self.prefix = options.prefix
+        self.policy = options.policy
+        self.stop_grace = options.stop_grace
+        self.container_network = options.container_network
+        self.image_turns = options.image_turns
+        self.memory_step = record.job.memory_step if isinstance(record, RunLaunch) else 0
+        self.wants_output = options.log_output
         #: Phase that failed, by the events; for raw jobs.
         self.failed_phase: str | None = None
         self._child = child
+        self._opened: list[StorageBackend] = []
 
     def emit(self, event_type: str, **fields: Any) -> None:
         """Hand the event to the executor, which publishes it."""
@@ -160,52 +219,66 @@ class ChildContext(JobContext):
         with contextlib.suppress(TypeError, AttributeError, OSError):
             self._child.send(TaskEvent(event_type, fields))
 
+    @property
+    def warm(self) -> WarmContainers | None:
+        """See JobContext."""
+        return self._child.warm
+
+    def container_begins(self, stop_grace: float) -> None:
+        """Let whoever stops the job be patient, and the executor look after its engine."""
+        self._child.patience = stop_grace + CLEAN_UP_SECONDS
+        with contextlib.suppress(OSError):
+            self._child.send(ContainerBegins(stop_grace))
+
+    def task_output(self, lines: list[tuple[str, str]], dropped: int) -> None:
+        """Hand the lines to the executor, which logs them."""
+        with contextlib.suppress(OSError):
+            self._child.send(TaskOutput(lines, dropped))
+
     def confirm_lease(self) -> None:
         """Raise JobInterrupted unless the executor still holds the job's lease."""
         if not self._child.may_store():
             self._child.interruption.interrupt("the lease is lost or the job was stopped")
 
+    def open_storage(self, name: str, options: Mapping[str, Any]) -> StorageBackend:
+        """See JobContext; all but ``local`` are served by the executor's transfer process."""
+        if backend_name(name) == "local":
+            return open_backend(name, options)
+        backend = RemoteBackend(self._child.transfer_address, name, options)
+        self._opened.append(backend)
+        return backend
+
+    def close(self) -> None:
+        """The job is over: let go of its storage."""
+        for backend in self._opened:
+            backend.close()
+
 
 def _run_raw(record: RunRaw, context: ChildContext) -> RawEnded:
     try:
-        reply = run_raw_job(record.job, record.job_id, Path(record.directory))
+        return run_raw_job(record.job, record.job_id, Path(record.directory))
     except Exception as exc:  # noqa: BLE001 - whatever escapes is this job's failure
         traceback.print_exc()
         text = f"{type(exc).__name__}: {exc}"
         reply = Reply(job=record.job_id, exceptions=[text])
-    if not reply.exceptions and reply.exit_status == 0:
-        return RawEnded(reply=reply)
-    reason = "; ".join(reply.exceptions or []) or f"exit status {reply.exit_status}"
-    # The reply has no field for the phase, so its text begins with it; the event has one.
-    phase, separator, rest = reason.partition(": ")
-    if separator and phase in get_args(Phase):
-        return RawEnded(reply=reply, phase=phase, reason=rest)
-    return RawEnded(reply=reply, phase=context.failed_phase or "job", reason=reason)
+        return RawEnded(reply=reply, phase=context.failed_phase or "job", reason=text)
 
 
-def _settle_in(mark: str) -> None:
+def _settle_in(mark: str, child: Child) -> None:
     """Leave the executor's session, tie this process's life to its, and calm the surroundings."""
-    os.setsid()
+    # It comes with a SIGTERM: a running job ends its program or container before this process ends.
+    tie_to_executor(lambda: _outlive_briefly(child))
     # What a job leaves behind is found when it must go.
     adopt_orphans()
-    with contextlib.suppress(AttributeError):  # Linux only; elsewhere the thread below must do
-        # SIGTERM, so that a running job ends its program or container before this process ends.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(
-        target=_die_with, args=(parent.sentinel,), name="parent-watch", daemon=True
-    ).start()
     os.environ[MARK] = mark
     quiet_fireworks()
     register_task_names()
 
 
-def _die_with(sentinel: int) -> None:
+def _outlive_briefly(child: Child) -> None:
     """Without an executor: let the running job clean up, then end with all that it left."""
-    wait([sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_ORPHAN_SECONDS)  # the end of this process is what ends it sooner
+    time.sleep(child.patience)  # the end of this process is what ends it sooner
     _kill_descendants()
     os.killpg(0, signal.SIGKILL)
 

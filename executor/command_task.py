@@ -34,6 +34,8 @@ class CommandTask(FiretaskBase):
       the storage; one that ends in ``/`` is a tree. An output ``>file`` is what the program
       prints; ``>>file`` is the same as a log, its name stamped with the time, stored also if the
       program fails.
+    - ``outputs_on_failure``: outputs that are stored also if the program fails, as far as they are
+      there; those not among ``outputs`` only then.
     - ``storage``, ``options``, ``workdir`` (short for ``options: {workdir: ...}``),
       ``storage_prefix``: where the files are; by default where the executor's settings say.
     - ``name``: for logs.
@@ -53,6 +55,7 @@ class CommandTask(FiretaskBase):
         "timeout",
         "inputs",
         "outputs",
+        "outputs_on_failure",
         "storage",
         "options",
         "storage_prefix",
@@ -63,7 +66,7 @@ class CommandTask(FiretaskBase):
         """Run it; stored_data has ``exit_code``, ``metrics`` and ``bytes``."""
         context, report = current_context(), Report()
         try:
-            outputs = parse_outputs(listed(self, "outputs"))
+            outputs = parse_outputs(listed(self, "outputs"), listed(self, "outputs_on_failure"))
             program = self._program(context, merged=any(output.capture for output in outputs))
             job = self._staged_job(program, outputs, context)
         except PortfireError as exc:

@@ -1,100 +1,56 @@
 """One container from creation to removal; what the engine says is the truth.
 
-The calls that wait are short and repeated, so that a stop is seen in time, and a dropped connection
-leads to a question (inspect), never to a guess. The engine's own auto-removal is not used: it loses
-the exit code and the output.
+The engine's own auto-removal is not used: it loses the exit code and the output.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
 from docker.errors import APIError, DockerException
-from docker.types import LogConfig, Mount
 
-from executor.command import GRACE, Ended
-from executor.container_output import copy_output
-from executor.docker_engine import connected, engine_errors
+from executor.container_end import ContainerEnded
+from executor.container_output import Listener, OutputFollower, copy_output
+from executor.container_spec import ContainerSpec, create_container
+from executor.container_stats import StatsSampler
+from executor.container_watch import KILLED, SLOW_ENGINE, ContainerWatch
+from executor.docker_engine import REQUEST_TIMEOUT, connect, connected, engine_errors
 from executor.failures import one_line
 from messaging.errors import JobInterrupted, ServiceError
 
 logger = logging.getLogger(__name__)
 
-_WAIT = 10.0
-_RETRY = 0.2
-#: Seconds that an engine may be away (a restart) before its container is given up.
-_PATIENCE = 60.0
+#: Seconds in which the rest of the output must come after the container's end.
+_OUTPUT_PATIENCE = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ContainerSpec:
-    """A container to run."""
-
-    #: Id of an image that the engine has.
-    image: str
-    #: A list, or a text that is split as a shell would, without a shell.
-    command: str | Sequence[str]
-    #: (path here, path in the container): bind mounts, writable. The paths here exist.
-    mounts: tuple[tuple[Path, str], ...] = ()
-    labels: Mapping[str, str]
-    #: Wall-clock seconds.
-    timeout: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerEnded:
-    """How a container ended."""
-
-    ended: Ended
-    #: What the engine says; not reliable in either direction, so only reported.
-    oom_killed: bool
-    #: The engine's own word on a failure to run it, or ``""``.
-    error: str
-
-
-def run_container(client: docker.APIClient, spec: ContainerSpec, printed: Path) -> ContainerEnded:
-    """Run a container to its end as this process's user; what it prints goes to `printed`.
+def run_container(
+    client: docker.APIClient, spec: ContainerSpec, printed: Path, listen: Listener | None = None
+) -> ContainerEnded:
+    """Run a container to its end; what it prints goes to the file `printed` and to `listen`.
 
     It is removed in every ending. Raises JobError when the engine refuses it, ServiceError when the
     engine goes away; JobInterrupted stops the container first.
     """
-    name = _name(spec)
-    started = time.monotonic()
+    run = _ContainerRun(client, spec, printed)
     try:
-        with engine_errors("creating the container"):
-            _create(client, spec, name)
-        with engine_errors("starting the container"):
-            client.start(name)
-        timed_out = not _wait(client, name, started + spec.timeout)
-        if timed_out:
-            _stop(client, name)
-        state = _state(client, name)
-        seconds = time.monotonic() - started
-        with engine_errors("reading the container's output"):
-            copy_output(client, name, printed)
+        run.start(listen)
+        run.wait()
+        return run.ended()
     except JobInterrupted:
-        _stop(client, name)
+        run.stop()
         raise
     finally:
-        # By name: also when the answer to its creation never came.
-        _remove(client, name)
-    return ContainerEnded(
-        ended=Ended(
-            exit_code=int(state["ExitCode"]), timed_out=timed_out, metrics={"seconds": seconds}
-        ),
-        oom_killed=bool(state.get("OOMKilled")),
-        error=str(state.get("Error") or ""),
-    )
+        run.remove()
 
 
 def remove_labelled(labels: Sequence[str]) -> int:
@@ -105,77 +61,118 @@ def remove_labelled(labels: Sequence[str]) -> int:
     with connected() as client:
         with engine_errors("listing containers"):
             found = client.containers(all=True, filters={"label": list(labels)})
-        return sum(_remove(client, container["Id"]) for container in found)
+        return sum(remove_container(client, container["Id"]) for container in found)
 
 
-def _create(client: docker.APIClient, spec: ContainerSpec, name: str) -> None:
-    mounts = [Mount(target, str(source), type="bind") for source, target in spec.mounts]
-    # The log of this driver can be read back whole; the size goes over a limit among the engine's
-    # defaults, beyond which it would drop the beginning.
-    log = LogConfig(type=LogConfig.types.JSON, config={"max-size": "1000t"})
-    client.create_container(
-        spec.image,
-        command=spec.command if isinstance(spec.command, str) else list(spec.command),
-        name=name,
-        user=f"{os.getuid()}:{os.getgid()}",
-        labels=dict(spec.labels),
-        host_config=client.create_host_config(mounts=mounts, log_config=log),
-    )
-
-
-def _wait(client: docker.APIClient, name: str, deadline: float) -> bool:
-    """Wait for the container's end; False when `deadline` came first."""
-    while (remaining := deadline - time.monotonic()) > 0:
-        try:
-            # A float is fine for the HTTP request behind it; the stubs say int.
-            client.wait(name, timeout=max(0.01, min(_WAIT, remaining)))  # type: ignore[arg-type]
-        except (requests.ConnectionError, requests.Timeout):
-            # Nothing within the time, by either name, or the engine is away: ask.
-            time.sleep(_RETRY)
-        except (APIError, DockerException):
-            logger.debug("waiting for %s failed", name, exc_info=True)
-            time.sleep(_RETRY)
-        if not _state(client, name)["Running"]:
-            return True
-    return False
-
-
-def _state(client: docker.APIClient, name: str) -> dict[str, Any]:
-    """The engine's word on the container. Raises ServiceError when it is away for a minute."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with engine_errors("asking for the container's state"):
-                state: dict[str, Any] = client.inspect_container(name)["State"]
-                return state
-        except ServiceError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY)
-
-
-def _stop(client: docker.APIClient, name: str) -> None:
-    """SIGTERM, a grace, SIGKILL. A failure is left to the removal, which kills too."""
+def remove_container(client: docker.APIClient, container: str) -> bool:
+    """Kill and remove it; whether that was done here. Never raises; a failure is logged."""
     try:
-        client.stop(name, timeout=int(GRACE))
-    except (DockerException, requests.RequestException) as exc:
-        logger.debug("stopping %s: %s", name, one_line(exc))
-
-
-def _remove(client: docker.APIClient, name: str) -> bool:
-    try:
-        client.remove_container(name, force=True, v=True)
+        client.remove_container(container, force=True, v=True)
     except APIError as exc:
         if exc.status_code not in (404, 409):  # never made; somebody else removes it
-            logger.warning("container %s was not removed: %s", name, one_line(exc))
+            logger.warning("container %s was not removed: %s", container, one_line(exc))
         return False
     except (DockerException, requests.RequestException) as exc:
-        logger.warning("container %s was not removed: %s", name, one_line(exc))
+        logger.warning("container %s was not removed: %s", container, one_line(exc))
         return False
     return True
 
 
-def _name(spec: ContainerSpec) -> str:
-    job = "-".join(spec.labels.values())
+class _ContainerRun:
+    """One pass of `run_container`."""
+
+    def __init__(self, client: docker.APIClient, spec: ContainerSpec, printed: Path) -> None:
+        self._client = client
+        self._spec = spec
+        self._printed = printed
+        # By name: it can be removed also when the answer to its creation never came.
+        self._name = container_name(spec.labels)
+        self._watch = ContainerWatch(client, self._name)
+        self._follower: OutputFollower | None = None
+        self._stats: StatsSampler | None = None
+        self._timed_out = False
+        #: Once we stop it: when all that there is to do must be done, by `time.monotonic`.
+        self._latest: float | None = None
+        self._began = time.monotonic()
+
+    def start(self, listen: Listener | None) -> None:
+        with engine_errors("creating the container"):
+            create_container(self._client, self._spec, self._name)
+            # Before the start: nothing that it prints is missed.
+            self._follower = OutputFollower(self._client, self._name, self._printed, listen)
+        with engine_errors("starting the container"):
+            self._client.start(self._name)
+        self._stats = StatsSampler(connect, self._name)
+
+    def wait(self) -> None:
+        """Until it ends, or is stopped because its time is over."""
+        if not self._watch.wait_until(self._began + self._spec.timeout):
+            self._timed_out = True
+            self.stop()
+
+    def ended(self) -> ContainerEnded:
+        """What is to be known of it, the rest of its output written."""
+        metrics = {"seconds": time.monotonic() - self._began}
+        if self._timed_out:
+            return self._stopped(metrics)
+        state = self._watch.state()
+        metrics.update(self._used())
+        self._finish_output()
+        # The engine's clock, if it is another one, is not far off ours.
+        since = time.time() - (time.monotonic() - self._began) - 1.0
+        return self._watch.outcome(state, metrics, since)
+
+    def stop(self) -> None:
+        """SIGTERM, the grace, SIGKILL; back in time also when the engine is slow or away."""
+        grace_ends = time.monotonic() + self._spec.stop_grace
+        self._latest = grace_ends + SLOW_ENGINE
+        # An engine that is away has no say in why we stop it; the removal kills too.
+        with contextlib.suppress(ServiceError):
+            self._watch.signal("SIGTERM", grace_ends)
+            if not self._watch.wait_until(grace_ends):
+                self._watch.signal("SIGKILL", self._latest)
+                self._watch.wait_until(self._latest)
+
+    def remove(self) -> None:
+        """In every ending; what cannot be removed in time is left to `remove_labelled`."""
+        self._used()
+        if self._follower is not None:
+            self._follower.close()
+        with self._watch.timeout(self._patience(REQUEST_TIMEOUT)):
+            remove_container(self._client, self._name)
+
+    def _stopped(self, metrics: dict[str, Any]) -> ContainerEnded:
+        """After our own stop: whatever the engine can still say in time."""
+        metrics.update(self._used())
+        code = KILLED
+        with (
+            contextlib.suppress(ServiceError),
+            self._watch.timeout(self._patience(REQUEST_TIMEOUT)),
+        ):
+            state = self._watch.inspect()
+            code = code if state["Running"] else int(state["ExitCode"])
+        if self._follower is not None:
+            self._follower.finish(self._patience(_OUTPUT_PATIENCE))
+        return ContainerEnded(exit_code=code, timed_out=True, metrics=metrics)
+
+    def _patience(self, seconds: float) -> float:
+        """`seconds`, or what is left of them when we are stopping."""
+        if self._latest is None:
+            return seconds
+        return max(0.1, min(seconds, self._latest - time.monotonic()))
+
+    def _used(self) -> dict[str, Any]:
+        return self._stats.finish() if self._stats is not None else {}
+
+    def _finish_output(self) -> None:
+        assert self._follower is not None
+        if not self._follower.finish(_OUTPUT_PATIENCE) or self._watch.broken:
+            with engine_errors("reading the container's output"):
+                copy_output(self._client, self._name, self._printed)
+
+
+def container_name(labels: Mapping[str, str]) -> str:
+    """A name that no other container has, and that says which job's it is."""
+    job = "-".join(labels.values())
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", job)[:100]
     return f"portfire-{safe}-{uuid.uuid4().hex[:8]}"

@@ -13,13 +13,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from executor.policy import Policy
+from storage_backends.contract import StorageBackend
+from storage_backends.registry import open_backend
+
+if TYPE_CHECKING:
+    # Not at run time: only jobs in containers need the Docker SDK.
+    from executor.warm_containers import WarmContainers
 
 DEFAULT_TIMEOUT = 3600.0
+#: Seconds between SIGTERM and SIGKILL of a container.
+DEFAULT_STOP_GRACE = 10.0
 
 
 class JobContext(ABC):
-    """What a running job may ask of its executor. Used from the job's main thread only."""
+    """What a running job may ask of its executor.
+
+    Used from the job's main thread only, except `task_output`.
+    """
 
     #: Correlation id of the job.
     job: str
@@ -35,6 +49,34 @@ class JobContext(ABC):
     storage_options: Mapping[str, Any]
     #: Seconds that a program or container may run if its task names no timeout.
     default_timeout: float
+    #: First part of the installation's topic names: job ids are unique in it only.
+    prefix: str
+    #: What jobs may do here.
+    policy: Policy
+    #: Seconds between SIGTERM and SIGKILL of containers whose task does not say.
+    stop_grace: float
+    #: Network of containers whose task names none; None: the engine's bridge.
+    container_network: str | None
+    #: Directory where those who pull the same image take turns; None: one for all of this user's.
+    image_turns: Path | None
+    #: Tries of this job before this one that ran out of memory.
+    memory_step: int
+    #: Whether anybody reads what `task_output` is given.
+    wants_output: bool
+
+    @property
+    def warm(self) -> WarmContainers | None:
+        """The kept containers of this slot; None where there is nobody to keep them."""
+        return None
+
+    def container_begins(self, stop_grace: float) -> None:  # noqa: B027 - nothing is fine
+        """A container of this job is about to be made, which may take `stop_grace` to stop."""
+
+    def task_output(self, lines: list[tuple[str, str]], dropped: int) -> None:  # noqa: B027 - likewise
+        """Log lines that the task printed, as (stream, text); `dropped` ones came before them.
+
+        May be called from any thread; never raises.
+        """
 
     @abstractmethod
     def emit(self, event_type: str, **fields: Any) -> None:
@@ -45,6 +87,14 @@ class JobContext(ABC):
         """Return if this attempt may still store outputs; asked once, right before stage-out.
 
         Raises JobInterrupted when the lease is lost or the job was cancelled.
+        """
+
+    @abstractmethod
+    def open_storage(self, name: str, options: Mapping[str, Any]) -> StorageBackend:
+        """The storage backend `name` with `options`, until the job is over.
+
+        Raises UsageError for a wrong name or option, StorageTransientError when it cannot be had
+        now.
         """
 
 
@@ -59,12 +109,23 @@ class StandaloneContext(JobContext):
     storage: str = "local"
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     default_timeout: float = DEFAULT_TIMEOUT
+    prefix: str = ""
+    policy: Policy = field(default_factory=Policy)
+    stop_grace: float = DEFAULT_STOP_GRACE
+    container_network: str | None = None
+    image_turns: Path | None = None
+    memory_step: int = 0
+    wants_output: bool = False
 
     def emit(self, event_type: str, **fields: Any) -> None:
         """Nobody listens."""
 
     def confirm_lease(self) -> None:
         """Nobody else runs this job."""
+
+    def open_storage(self, name: str, options: Mapping[str, Any]) -> StorageBackend:
+        """See JobContext; it works in this process."""
+        return open_backend(name, options)
 
 
 _context: ContextVar[JobContext | None] = ContextVar("portfire_job", default=None)

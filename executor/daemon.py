@@ -1,7 +1,8 @@
 """The executor daemon: its parts, its start, and its stop.
 
 Threads: ``puller`` (`Intake`), ``slot-N`` (`Slot`, each with a child process), ``outbox``,
-``lease-*`` (`LeaseKeeper`), ``control``, ``heartbeat``, and the events' publisher.
+``lease-*`` (`LeaseKeeper`), ``control``, ``heartbeat``, and the events' publisher. Files are moved
+by a process of its own (`Transfers`), which ends after the slots.
 
 The stop, in this order:
 
@@ -29,20 +30,20 @@ from executor.control import ControlListener
 from executor.drain import drain
 from executor.heartbeat import Heartbeat
 from executor.held_job import HeldJobs
+from executor.household import Household
 from executor.intake import Intake
 from executor.nursery import Nursery
 from executor.outbox import Outbox
 from executor.outcome import Interrupted
-from executor.records import ChildOptions
 from executor.report import Reporter
 from executor.settings import ExecutorSettings
 from executor.slot import Slot
 from executor.subscriptions import Subscriptions
+from executor.transfers import Transfers
 from executor.updates import UpdateWriter, host_and_ip
 from executor.workspace import usable_workdir
 from messaging.errors import PortfireError
 from messaging.leases import Lease, LeaseKeeper
-from storage_backends.registry import backend_name
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +110,20 @@ class Executor:
             )
 
     def start(self) -> None:
-        """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable, no such
-        storage backend. Whatever it raises, nothing that it started goes on.
+        """Start all parts; raises UsageError: no Pub/Sub configured, workdir not writable, id in
+        use, no such storage backend. Whatever it raises, nothing that it started goes on.
         """
         self._workdir = usable_workdir(self.settings.workdir)
-        backend_name(self.settings.storage)
         nursery = Nursery()
         # First of all: the fork server must not inherit anything of gRPC's.
         nursery.start()
+        self._household = Household(self.settings, self._workdir, self._jobs)
         with ExitStack() as parts:
+            self._household.enter()
+            parts.callback(self._household.leave)
+            self.transfers = Transfers(nursery, self.settings, self._workdir)
+            parts.callback(self.transfers.stop)
+            self.transfers.check()
             self._connect(parts)
             self._build(nursery)
             self._start_parts(parts)
@@ -146,6 +152,7 @@ class Executor:
         parts.callback(self._end_slots)
         parts.callback(self._intake.stop)
         parts.callback(self._heartbeat.stop)
+        parts.callback(self._household.housekeeping.stop)
         self._keeper.start()
         self._outbox.start()
         self._subscriptions.ensure()
@@ -154,6 +161,7 @@ class Executor:
         for slot in self._slots:
             slot.start()
         self._heartbeat.start()
+        self._household.housekeeping.start()
         # Last: what fails before it costs no job.
         self._intake.start()
 
@@ -212,6 +220,7 @@ class Executor:
             keeper=self._keeper,
             jobs=self._jobs,
             on_child_death=self.settings.on_child_death,
+            on_outage=self.settings.on_outage,
         )
         self._build_sources(cancellations)
         numbers = range(1, self.settings.threads + 1)
@@ -252,23 +261,15 @@ class Executor:
         )
 
     def _slot(self, number: int, nursery: Nursery) -> Slot:
-        settings = self.settings
-        options = ChildOptions(
-            executor=self.id,
-            thread=number,
-            storage=settings.storage,
-            storage_options=settings.storage_options,
-            job_timeout=settings.job_timeout,
-        )
         return Slot(
-            options,
+            self._household.child_options(number),
             intake=self._intake,
             nursery=nursery,
+            transfers=self.transfers,
             reporter=self._reporter,
             keeper=self._keeper,
-            workdir=self._workdir,
-            jobs_per_child=settings.jobs_per_child,
-            keep_directories=settings.keep_directories,
+            household=self._household,
+            jobs_per_child=self.settings.jobs_per_child,
             stop_wanted=self._stop_wanted,
             on_death=self._helper_died,
         )

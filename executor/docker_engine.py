@@ -9,7 +9,7 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.utils import kwargs_from_env, parse_repository_tag
+from docker.utils import kwargs_from_env
 
 from executor.containers import SOCKET, engine_address
 from executor.failures import one_line
@@ -19,16 +19,21 @@ from messaging.errors import JobError, PortfireError, ServiceError
 REQUEST_TIMEOUT = 30.0
 
 
-@contextmanager
-def connected() -> Iterator[docker.APIClient]:
-    """A connection for one thread. Raises ServiceError in one line when no engine answers.
+def connect() -> docker.APIClient:
+    """A connection for one thread. Raises what the SDK raises.
 
     Follows ``DOCKER_HOST``, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``, but not the Docker
     command's contexts: a daemon does what its environment says.
     """
+    settings: dict[str, Any] = {"base_url": SOCKET, **kwargs_from_env()}
+    return docker.APIClient(**settings, version="auto", timeout=int(REQUEST_TIMEOUT))
+
+
+@contextmanager
+def connected() -> Iterator[docker.APIClient]:
+    """`connect`, closed at the end. Raises ServiceError in one line when no engine answers."""
     try:
-        settings: dict[str, Any] = {"base_url": SOCKET, **kwargs_from_env()}
-        client = docker.APIClient(**settings, version="auto", timeout=int(REQUEST_TIMEOUT))
+        client = connect()
     except (DockerException, requests.RequestException, OSError) as exc:
         raise ServiceError(_absent()) from exc
     try:
@@ -52,44 +57,6 @@ def engine_errors(doing: str) -> Iterator[None]:
         raise ServiceError(f"{doing}: {_absent()}") from exc
     except (DockerException, requests.RequestException) as exc:
         raise ServiceError(f"{doing}: {one_line(exc)}") from exc
-
-
-def ensure_image(client: docker.APIClient, image: str) -> str:
-    """The id of `image`, pulled first if the engine does not have it.
-
-    Without a tag or digest it is ``:latest``. Raises JobError when there is no such image, and
-    ServiceError when it could not be pulled.
-    """
-    repository, tag = parse_repository_tag(image)
-    explicit = f"{repository}{'@' if tag and ':' in tag else ':'}{tag or 'latest'}"
-    found = _image_id(client, explicit)
-    if found is None:
-        _pull(client, repository, tag or "latest")
-        found = _image_id(client, explicit)
-    if found is None:
-        raise ServiceError(f"image {explicit!r} was pulled, but the engine does not have it")
-    return found
-
-
-def _image_id(client: docker.APIClient, image: str) -> str | None:
-    with engine_errors(f"looking for image {image!r}"):
-        try:
-            # The stubs have no types here.
-            return str(client.inspect_image(image)["Id"])  # type: ignore[no-untyped-call]
-        except ImageNotFound:
-            return None
-
-
-def _pull(client: docker.APIClient, repository: str, tag: str) -> None:
-    doing = f"pulling image '{repository}:{tag}', which this engine does not have"
-    try:
-        with engine_errors(doing):
-            for line in client.pull(repository, tag=tag, stream=True, decode=True):
-                if "error" in line:
-                    # The engine answers 200 and then fails in the stream.
-                    raise ServiceError(f"{doing}: {' '.join(str(line['error']).split())}")
-    except JobError as exc:
-        raise JobError(f"{exc}: no such image, or no right to it") from exc
 
 
 def _refusal(exc: APIError, doing: str) -> PortfireError:

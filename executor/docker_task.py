@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fireworks import FiretaskBase, FWAction, explicit_serialize
 
-from executor.capture import Output, parse_outputs, split_capture
-from executor.command import failure_reason
-from executor.container_run import ContainerEnded, ContainerSpec, run_container
-from executor.containers import job_labels
+from executor.capture import parse_outputs, split_capture
+from executor.container_execution import ContainerExecution, DockerCommand
+from executor.container_parameters import PARAMETERS, container_parameters
 from executor.context import JobContext, current_context
-from executor.docker_engine import connected, ensure_image
 from executor.failures import phase_error
+from executor.image_reference import ImageReference
 from executor.job_storage import JobStorage, job_storage
 from executor.program import checked_timeout
-from executor.staging import Executed, Report, StagedJob, run_staged
-from executor.task_parameters import listed, mapping
-from executor.workspace import Workspace
+from executor.staging import Report, StagedJob, run_staged
+from executor.task_parameters import flag, listed, mapping
 from messaging.errors import JobError, PortfireError
-from storage_backends.paths import PathError, below, checked_names, is_tree
+from storage_backends.paths import PathError, checked_names
 
 
 @explicit_serialize
@@ -40,43 +37,80 @@ class DockerTask(FiretaskBase):
       relative to it; one that ends in ``/`` is a tree. An output ``>path`` is what the command
       prints; ``>>path`` is the same as a log with header and footer, its name stamped with the
       time, stored also if the command fails. Other outputs are stored on success only.
+    - ``outputs_on_failure``: as of CommandTask.
     - ``timeout``: seconds, by default an hour.
 
-    And ``storage``, ``options``, ``workdir`` as of CommandTask. The command runs as the executor's
-    user and group. The container is removed in every ending. Raises PhaseError.
+    And ``storage``, ``options``, ``workdir`` as of CommandTask, and what the container is to be:
+    `executor.container_parameters`. The command runs as the executor's user and group unless
+    ``user`` says otherwise. The container is removed in every ending. Raises PhaseError.
     """
 
     required_params = ["name", "image", "command", "internal_prefix", "storage_prefix"]
-    optional_params = ["inputs", "outputs", "timeout", "storage", "options", "workdir"]
+    optional_params = [
+        "inputs",
+        "outputs",
+        "outputs_on_failure",
+        "timeout",
+        "storage",
+        "options",
+        "workdir",
+        *PARAMETERS,
+    ]
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:  # noqa: ARG002 - FireWorks' signature
         """Run it; stored_data has ``exit_code``, ``metrics`` and ``bytes``."""
         context, report = current_context(), Report()
         try:
+            task = self._command()
+            context.policy.check_container(str(ImageReference.parse(task.image)), task.wanted)
             job = self._staged_job(context)
-            container = _Container(self, job, context)
         except PortfireError as exc:
             raise phase_error("stage-in", exc) from exc
-        run_staged(job, container.execute, context, report)
+        run_staged(job, ContainerExecution(task, job, context).execute, context, report)
         return FWAction(stored_data=report.stored_data())
+
+    def _command(self) -> DockerCommand:
+        image, command = _checked_image(self["image"]), _checked_command(self["command"])
+        return DockerCommand(
+            image=image,
+            command=command,
+            prefix=_checked_prefix(self["internal_prefix"]),
+            wanted=container_parameters(self),
+            program=f"{_first_word(command)!r} in {image}",
+        )
 
     def _staged_job(self, context: JobContext) -> StagedJob:
         prefix = _checked_prefix(self["internal_prefix"])
         inputs = [_below_prefix(path, prefix, "input") for path in listed(self, "inputs")]
-        outputs = []
-        for text in listed(self, "outputs"):
-            capture, path = split_capture(text)
-            outputs.append(capture + _below_prefix(path, prefix, "output"))
+        outputs, on_failure = (
+            _outputs(listed(self, parameter), prefix)
+            for parameter in ("outputs", "outputs_on_failure")
+        )
         return StagedJob(
             title=f"DockerTask: {self['name']}",
             executable=str(self["image"]),
             inputs=checked_names(inputs, "input"),
-            outputs=parse_outputs(outputs),
+            outputs=parse_outputs(outputs, on_failure),
+            read_only_inputs=self._read_only_inputs(inputs, outputs + on_failure),
             storage=self._storage(context),
             directory=Path.cwd(),
             timeout=checked_timeout(self.get("timeout"), context.default_timeout),
             facts=(f"image: {self['image']}", f"command: {self['command']}"),
         )
+
+    def _read_only_inputs(self, inputs: list[str], outputs: list[str]) -> bool:
+        """Whether no input can be written: it may be a link into a cache that others use."""
+        # A kept container has the files of its jobs in one directory, which they may write.
+        if not flag(self, "read_only_inputs") or flag(self, "reuse"):
+            return False
+        for name in inputs:
+            for output in outputs:
+                if _overlap(name, split_capture(output)[1]):
+                    raise JobError(
+                        f"read_only_inputs: input {name!r} and output {output!r} share files: give "
+                        "the output another place, or leave read_only_inputs out"
+                    )
+        return True
 
     def _storage(self, context: JobContext) -> JobStorage | None:
         options = mapping(self, "options")
@@ -91,88 +125,9 @@ class DockerTask(FiretaskBase):
         )
 
 
-class _Container:
-    """The execution of a DockerTask."""
-
-    def __init__(self, task: DockerTask, job: StagedJob, context: JobContext) -> None:
-        self._image = _checked_image(task["image"])
-        self._command = _checked_command(task["command"])
-        self._prefix = _checked_prefix(task["internal_prefix"])
-        self._job = job
-        self._labels = job_labels(context.executor, context.job, context.attempt)
-
-    def execute(self, workspace: Workspace) -> Executed:
-        """Run it with the workspace's files mounted."""
-        placeholders = _Placeholders(workspace.files, self._job.outputs)
-        with connected() as client:
-            image = ensure_image(client, self._image)
-            placeholders.make()
-            spec = ContainerSpec(
-                image=image,
-                command=self._command,
-                mounts=self._mounts(workspace.files),
-                labels=self._labels,
-                timeout=self._job.timeout,
-            )
-            try:
-                outcome = run_container(client, spec, workspace.stdout)
-            finally:
-                placeholders.remove_unwritten()
-        return Executed(
-            ended=outcome.ended,
-            error=self._error(outcome),
-            printed=(workspace.stdout,),
-            details={"oom_killed": outcome.oom_killed},
-            facts=(f"image id: {image}",),
-        )
-
-    def _mounts(self, files: Path) -> tuple[tuple[Path, str], ...]:
-        outputs = [output.name for output in self._job.outputs if not output.capture]
-        names = dict.fromkeys((*self._job.inputs, *outputs))
-        return tuple(
-            (below(files, name, "mount"), f"{self._prefix}/{name.rstrip('/')}") for name in names
-        )
-
-    def _error(self, outcome: ContainerEnded) -> str | None:
-        program = f"the command in {self._image}"
-        reason = failure_reason(outcome.ended, program, self._job.timeout)
-        if reason and not outcome.ended.timed_out and outcome.oom_killed:
-            code = outcome.ended.exit_code
-            return f"{program} probably ran out of memory (exit code {code}): give it more"
-        if reason and outcome.error:
-            return f"{reason} ({' '.join(outcome.error.split())[:200]})"
-        return reason
-
-
-class _Placeholders:
-    """Empty files for outputs: Docker mounts only what is there.
-
-    One that the command never opened for writing keeps its time of last change, which no file of
-    today has, and is removed again: so an output that was not written is missed.
-    """
-
-    _UNWRITTEN = (0, 0)
-
-    def __init__(self, files: Path, outputs: tuple[Output, ...]) -> None:
-        self._paths = [
-            below(files, output.name, "output")
-            for output in outputs
-            if not output.capture and not is_tree(output.name)
-        ]
-        self._made: list[Path] = []
-
-    def make(self) -> None:
-        for path in self._paths:
-            if not path.exists():
-                path.touch()
-                os.utime(path, ns=self._UNWRITTEN)
-                self._made.append(path)
-
-    def remove_unwritten(self) -> None:
-        for path in self._made:
-            facts = path.lstat()
-            if facts.st_mtime_ns == 0 and facts.st_size == 0:
-                path.unlink()
+def _overlap(one: str, other: str) -> bool:
+    one, other = (f"{name.rstrip('/')}/" for name in (one, other))
+    return one.startswith(other) or other.startswith(one)
 
 
 def _checked_prefix(prefix: object) -> str:
@@ -182,6 +137,11 @@ def _checked_prefix(prefix: object) -> str:
     if ".." in PurePosixPath(prefix).parts:
         raise PathError(f"internal_prefix {prefix!r} has a '..' part: expected a plain path")
     return prefix.rstrip("/")
+
+
+def _outputs(texts: list[Any], prefix: str) -> list[str]:
+    parts = [split_capture(text) for text in texts]
+    return [capture + _below_prefix(path, prefix, "output") for capture, path in parts]
 
 
 def _below_prefix(path: object, prefix: str, what: str) -> str:
@@ -199,6 +159,11 @@ def _checked_image(image: object) -> str:
     if not isinstance(image, str) or not image.strip():
         raise JobError(f"image is {image!r}: expected name:tag")
     return image.strip()
+
+
+def _first_word(command: str | list[str]) -> str:
+    words = shlex.split(command) if isinstance(command, str) else command
+    return words[0] if words else "the image's command"
 
 
 def _checked_command(command: object) -> str | list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from executor.held_job import KILL_AFTER_SECONDS, HeldJobs
+from executor.held_job import HeldJobs
 from executor.outcome import Interrupted
 
 _STOPPING = Interrupted(cause="stopping", reason="the executor stops")
@@ -18,14 +18,15 @@ def drain(jobs: HeldJobs, grace: float, kill_wanted: threading.Event) -> None:
     """
     if jobs.wait_until_none(grace, unless=kill_wanted.is_set):
         return
-    patience = 0.0 if kill_wanted.is_set() else KILL_AFTER_SECONDS
-    _interrupt_all(jobs, patience)
+    at_once = kill_wanted.is_set()
+    _interrupt_all(jobs, 0.0 if at_once else None)
+    patience = 0.0 if at_once else max((held.patience for held in jobs.all()), default=0.0)
     # While these jobs end, a second request to stop may come.
     done = jobs.wait_until_none(patience + 1.0, unless=kill_wanted.is_set)
     if not done and kill_wanted.is_set():
         _interrupt_all(jobs, 0.0)
 
 
-def _interrupt_all(jobs: HeldJobs, patience: float) -> None:
+def _interrupt_all(jobs: HeldJobs, patience: float | None) -> None:
     for held in jobs.all():
         held.interrupt(_STOPPING, patience)

@@ -9,6 +9,10 @@ from storage_backends.errors import from_os_error
 
 Phase = Literal["stage-in", "execution", "stage-out"]
 
+#: Why running the same job once more may help: ``infrastructure`` was away; ``memory`` was too
+#: little, and the job has asked for more next time. ``""``: it would not.
+Retry = Literal["", "infrastructure", "memory"]
+
 
 class PhaseError(PortfireError):
     """A phase of a job failed. ``str()`` is the one-line reason.
@@ -16,8 +20,8 @@ class PhaseError(PortfireError):
     FireWorks stores `to_dict` as ``_exception._details`` of the launch.
     """
 
-    #: Whether the same job may succeed later or on another executor.
-    retry = False
+    #: Why the same job may succeed later or on another executor.
+    retry: Retry = ""
 
     def __init__(self, phase: Phase, reason: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
@@ -26,18 +30,25 @@ class PhaseError(PortfireError):
         self.details = details or {}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON: ``phase``, ``reason``, ``retry``, and the details of that failure."""
-        return {"phase": self.phase, "reason": self.reason, "retry": self.retry, **self.details}
+        """JSON: ``phase``, ``reason``, ``retry`` (a bool), and the details of that failure."""
+        retry = bool(self.retry)
+        return {"phase": self.phase, "reason": self.reason, "retry": retry, **self.details}
 
 
 class PhaseFailedError(PhaseError, JobError):
     """The job's own fault: a missing input, a wrong name, a program that failed."""
 
 
+class PhaseMemoryError(PhaseFailedError):
+    """A container ran out of memory, and its task has named a larger size for the next try."""
+
+    retry: Retry = "memory"
+
+
 class PhaseOutageError(PhaseError, ServiceError):
     """Infrastructure failed the job: the store or the Docker Engine is away."""
 
-    retry = True
+    retry: Retry = "infrastructure"
 
 
 def phase_error(phase: Phase, exc: PortfireError | OSError) -> PhaseError:

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from executor.interruption import KILL_AFTER_SECONDS
 from executor.outcome import Interrupted
 from messaging.leases import Lease
 from messaging.pubsub import Received
 from messaging.wire import LaunchJob, RawJob
 
-#: Seconds from asking a job to stop until all its processes are killed.
-#: A program or container has 3 of them to end by itself, and must then be removed.
-KILL_AFTER_SECONDS = 8.0
 #: Deliveries after which a raw job gets an error reply instead of another executor to kill.
 RAW_MAX_ATTEMPTS = 5
 
@@ -48,6 +46,10 @@ class HeldJob:
     trackers: list[dict[str, Any]] | None = None
     #: Whether its outcome has been reported; the Reporter's own.
     reported: bool = False
+    #: Whether it goes on as another message: that one is not a second delivery of this one.
+    passed_on: bool = False
+    #: Seconds that it has to stop before it is killed.
+    patience: float = KILL_AFTER_SECONDS
     #: Why it was stopped from outside, if it was.
     interruption: Interrupted | None = None
     _runner: Stoppable | None = None
@@ -104,8 +106,11 @@ class HeldJob:
             if self._killer is not None:
                 self._killer.cancel()
 
-    def interrupt(self, why: Interrupted, patience: float = KILL_AFTER_SECONDS) -> None:
-        """Stop it: ask, and kill after `patience` seconds. The first reason given is kept."""
+    def interrupt(self, why: Interrupted, patience: float | None = None) -> None:
+        """Stop it: ask, and kill after `patience` seconds, if not given its own.
+
+        The first reason given is kept.
+        """
         with self._lock:
             if self.interruption is None:
                 self.interruption = why
@@ -114,7 +119,9 @@ class HeldJob:
             self._runner.interrupt()
             if self._killer is not None:
                 self._killer.cancel()
-            self._killer = threading.Timer(patience, self._kill)
+            self._killer = threading.Timer(
+                self.patience if patience is None else patience, self._kill
+            )
             self._killer.daemon = True
             self._killer.start()
 
@@ -127,10 +134,11 @@ class HeldJob:
 def key_of(job: LaunchJob | RawJob, message: Received) -> str:
     """The same for two deliveries of the same work.
 
-    The id of a raw job is its sender's to choose, and may come again on purpose.
+    The id of a raw job is its sender's to choose, and may come again on purpose. A launch that runs
+    again with more memory is other work: acking the message before it must not ack this one.
     """
     if isinstance(job, LaunchJob):
-        return f"launch/{job.launch_id}/{job.attempt}"
+        return f"launch/{job.launch_id}/{job.attempt}/{job.memory_step}"
     return f"raw/{message.message_id}"
 
 
@@ -150,7 +158,9 @@ class HeldJobs:
     def remove(self, held: HeldJob) -> None:
         """Its message is settled."""
         with self._changed:
-            self._jobs.pop(key_of(held.job, held.message), None)
+            key = key_of(held.job, held.message)
+            if self._jobs.get(key) is held:  # not the copy of it that was passed on
+                del self._jobs[key]
             self._changed.notify_all()
 
     def find(self, key: str) -> HeldJob | None:

@@ -147,7 +147,7 @@ class Intake:
             self._reporter.reject(message, str(exc), reply_to)
             return
         known = self._jobs.find(key_of(job, message))
-        if known is not None:
+        if known is not None and not _is_copy(message, known):
             # We are at it: the second delivery keeps the first alive, and is settled with it.
             if not self._keeper.adopt(known.lease, message):
                 self._keeper.give_back_message(message)
@@ -165,6 +165,11 @@ class Intake:
         with self._arrived:
             self._queue.append(held)
             self._arrived.notify()
+
+
+def _is_copy(message: Received, known: HeldJob) -> bool:
+    """Whether this is a job that was passed on, to be acked soon, come back as a new message."""
+    return known.passed_on and message.message_id != known.message.message_id
 
 
 def _label(message: Received) -> str:

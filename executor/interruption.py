@@ -8,6 +8,12 @@ from types import FrameType, TracebackType
 
 from messaging.errors import JobInterrupted
 
+#: Seconds for a job to clear up once what it ran has ended.
+CLEAN_UP_SECONDS = 5.0
+#: Seconds from asking a job to stop until all its processes are killed: a program has 3 to end by
+#: itself. A job with a container that may take longer says so.
+KILL_AFTER_SECONDS = 3.0 + CLEAN_UP_SECONDS
+
 
 class Interruption:
     """Raises JobInterrupted in the main thread, once per job, and never inside a masked section.

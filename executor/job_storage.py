@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from executor.context import JobContext
-from messaging.errors import JobError
 from storage_backends.contract import StorageBackend
-from storage_backends.paths import below, checked_name
-from storage_backends.registry import backend_name, open_backend
+from storage_backends.paths import below
+from storage_backends.places.choice import Defaults, Place, place
+
+#: What the machine says that it is, where there is one; no network is asked.
+_PRODUCT = Path("/sys/class/dmi/id/product_name")
 
 
 @dataclass(frozen=True)
@@ -35,33 +38,32 @@ def job_storage(
 ) -> JobStorage | None:
     """The storage for a job that names `storage`, `options` and `prefix`, or does not.
 
-    `options` go over the executor's if both mean the same backend. A `prefix` with a scheme
-    (``gs://bucket/x``) chooses the backend itself; an absolute one is the ``workdir``; for
-    ``local`` without a ``workdir`` it is below `launch_directory`. None means that nobody named a
-    place: the job works in its launch directory. Raises UsageError and JobError.
+    `storage_backends.places.choice` says what these mean. For ``local`` without a ``workdir`` the
+    place is below `launch_directory`. None means that nobody named a place: the job works in its
+    launch directory. Raises UsageError, PathError, StorageTransientError.
     """
-    name = context.storage if storage is None else storage
-    place = "" if prefix is None else prefix
-    if not isinstance(name, str) or not isinstance(place, str):
-        raise JobError(f"storage {name!r} with prefix {place!r}: expected two texts")
-    scheme, separator, _ = place.partition("://")
-    if separator:
-        return _opened(scheme, {**(options or {}), "url": place}, "")
-    merged = dict(options or {})
-    if backend_name(name) == backend_name(context.storage):
-        merged = {**context.storage_options, **merged}
-    if place.startswith("/"):
-        merged, place = {**merged, "workdir": place}, ""
-    place = place.strip("/") and checked_name(place.rstrip("/"), "storage prefix") + "/"
-    if backend_name(name) == "local" and merged.get("workdir") is None:
-        if not place:
+    meant = place(
+        storage,
+        options or {},
+        prefix,
+        defaults=Defaults(context.storage, context.storage_options),
+        environ=os.environ,
+        on_google=_on_google_cloud(),
+    )
+    if meant.backend == "local" and meant.options.get("workdir") is None:
+        if not meant.prefix:
             return None
-        merged["workdir"] = str(launch_directory) if launch_directory else None
-    return _opened(name, merged, place)
-
-
-def _opened(name: str, options: Mapping[str, Any], prefix: str) -> JobStorage:
-    backend = open_backend(name, options)
+        workdir = str(launch_directory) if launch_directory else None
+        meant = Place("local", {"workdir": workdir}, meant.prefix)
+    backend = context.open_storage(meant.backend, meant.options)
     shared = backend.shared_directory
-    directory = below(shared, prefix, "storage prefix") if shared else None
-    return JobStorage(backend, prefix, directory)
+    directory = below(shared, meant.prefix, "storage prefix") if shared else None
+    return JobStorage(backend, meant.prefix, directory)
+
+
+def _on_google_cloud() -> bool:
+    """Whether this machine is a VM of Google's."""
+    try:
+        return _PRODUCT.read_text(encoding="utf-8").startswith("Google")
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -59,6 +59,9 @@ class LaunchPadProxy:
         self.ended: LaunchEnded | None = None
         #: Called with the Firework as soon as it is built, before any of its tasks runs.
         self.on_checkout: Callable[[Firework], None] | None = None
+        #: Given the FWAction (as of its `to_dict`) and the state that a launch is about to end
+        #: with; what it returns is the action that counts. It may raise.
+        self.on_end: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
         self._job = job
         self._on_ping = on_ping
         self._interrupted = interrupted
@@ -95,6 +98,11 @@ class LaunchPadProxy:
             self.on_checkout(firework)
         return firework, self._job.launch_id
 
+    @property
+    def launch_dir(self) -> str:
+        """Where the Rocket runs."""
+        return self._launch_dir
+
     def change_launch_dir(self, launch_id: int, launch_dir: str) -> None:  # noqa: ARG002 - FireWorks' signature
         """The Firework has a ``_launch_dir`` of its own."""
         with self._lock:
@@ -130,6 +138,10 @@ class LaunchPadProxy:
         # Raises for what MongoDB cannot hold (a number over 64 bits): the Rocket makes of it what
         # it makes of MongoDB's own refusal.
         bson.encode(content)
+        if self._interrupted():
+            return
+        if self.on_end is not None:
+            content = self.on_end(content, state)
         with self._lock:
             if self._interrupted():
                 return

@@ -11,12 +11,13 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,15 +49,22 @@ class Nursery:
 
     def spawn(self, options: ChildOptions) -> ChildHandle:
         """A new child; raises OSError when the system has no room for one."""
-        # Imported by name in the child only; here it would load FireWorks.
-        ours, theirs = self._context.Pipe()
         mark = uuid.uuid4().hex
+        process, pipe = self.start_process(
+            f"portfire-slot-{options.thread}", _enter_child, options, mark
+        )
+        return ChildHandle(process, pipe, mark)
+
+    def start_process(
+        self, name: str, body: Callable[..., None], *arguments: Any
+    ) -> tuple[ForkServerProcess, Connection]:
+        """A process that runs `body`, given its end of a pipe and `arguments`; and our end of it.
+
+        Raises OSError when the system has no room for one.
+        """
+        ours, theirs = self._context.Pipe()
         try:
-            process = self._context.Process(
-                target=_enter_child,
-                args=(theirs, options, mark),
-                name=f"portfire-slot-{options.thread}",
-            )
+            process = self._context.Process(target=body, args=(theirs, *arguments), name=name)
             with _spawning, _without_main():
                 process.start()
         except BaseException:
@@ -64,7 +72,7 @@ class Nursery:
             raise
         finally:
             theirs.close()
-        return ChildHandle(process, ours, mark)
+        return process, ours
 
 
 class ChildHandle:
@@ -134,6 +142,7 @@ class ChildHandle:
 
 
 def _enter_child(pipe: Connection, options: ChildOptions, mark: str) -> None:
+    # Imported in the child only; in the executor it would load FireWorks.
     from executor.child import child_main
 
     child_main(pipe, options, mark)

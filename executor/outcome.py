@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from executor.failures import Retry
 from messaging.failures import failure_action
 from messaging.wire import Reply
 
@@ -25,6 +26,8 @@ class LaunchEnded:
     #: On failure: where (``stage-in``, ``execution``, ``stage-out``, ``job``) and why, one line.
     phase: str | None = None
     reason: str | None = None
+    #: On failure: why running the whole Firework once more may help.
+    retry: Retry = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class RawEnded:
     reply: Reply
     phase: str | None = None
     reason: str | None = None
+    #: As of LaunchEnded.
+    retry: Retry = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +67,39 @@ class Unstartable:
 Outcome = LaunchEnded | RawEnded | Interrupted | ChildDied | Unstartable
 
 
-def fizzled(reason: str, *, phase: str = "job", stacktrace: str | None = None) -> LaunchEnded:
+def fizzled(
+    reason: str, *, phase: str = "job", stacktrace: str | None = None, retry: Retry = ""
+) -> LaunchEnded:
     """The end of a launch that failed outside its tasks, stored as FireWorks stores failures."""
     return LaunchEnded(
-        state="FIZZLED", action=failure_action(reason, stacktrace), phase=phase, reason=reason
+        state="FIZZLED",
+        action=failure_action(reason, stacktrace),
+        phase=phase,
+        reason=reason,
+        retry=retry,
     )
+
+
+def given_up(ended: LaunchEnded | RawEnded, attempts: int) -> LaunchEnded | RawEnded:
+    """The same failure, after which the job is not tried again; its reason says so."""
+    if attempts < 2:
+        return replace(ended, retry="")
+    note = f"; given up after {attempts} attempts"
+    reason = f"{ended.reason}{note}"
+    if isinstance(ended, RawEnded):
+        exceptions = [f"{text}{note}" for text in ended.reply.exceptions or []]
+        reply = ended.reply.model_copy(update={"exceptions": exceptions})
+        return replace(ended, reply=reply, reason=reason, retry="")
+    return replace(ended, action=_explained(ended.action, note), reason=reason, retry="")
+
+
+def _explained(action: dict[str, Any], note: str) -> dict[str, Any]:
+    """The FWAction of a failure with `note` added to the reason that it gives."""
+    stored = action["stored_data"]
+    details = stored["_exception"].get("_details")
+    if isinstance(details, dict) and "reason" in details:
+        details = {**details, "reason": f"{details['reason']}{note}"}
+        stored = {**stored, "_exception": {**stored["_exception"], "_details": details}}
+    else:
+        stored = {**stored, "_message": f"{stored['_message']}{note}"}
+    return {**action, "stored_data": stored}

@@ -9,6 +9,7 @@ from executor.capture import Output, parse_outputs
 from executor.context import JobContext, current_context
 from executor.failures import one_line, phase_error
 from executor.job_storage import JobStorage, job_storage
+from executor.outcome import RawEnded
 from executor.program import Program, arguments, checked_env, checked_file, checked_timeout
 from executor.staging import Report, StagedJob, run_staged
 from messaging.errors import JobError, PortfireError
@@ -16,12 +17,12 @@ from messaging.wire import RawJob, Reply
 from storage_backends.paths import checked_names
 
 
-def run_raw_job(job: RawJob, job_id: str, directory: Path) -> Reply:
+def run_raw_job(job: RawJob, job_id: str, directory: Path) -> RawEnded:
     """Run `job` in a private place inside `directory`, or in the ``workdir`` of local storage.
 
-    Every failure is in the reply (``exceptions``); only JobInterrupted is raised. The reply has the
-    last 100 lines of each output. Options are HyperFlow's: ``storage``, ``workdir``, ``bucket``,
-    ``prefix``.
+    Every failure is in the answer and in its reply (``exceptions``); only JobInterrupted is raised.
+    The reply has the last 100 lines of each output. Options are HyperFlow's, see
+    `storage_backends.places.choice`.
     """
     context, report = current_context(), Report()
     try:
@@ -29,12 +30,17 @@ def run_raw_job(job: RawJob, job_id: str, directory: Path) -> Reply:
         run_staged(staged, program.execute, context, report)
     except (PortfireError, OSError) as exc:
         error = phase_error("stage-in", exc)
-        return _reply(job_id, report, context, exceptions=[f"{error.phase}: {one_line(error)}"])
-    return _reply(job_id, report, context)
+        reason = one_line(error)
+        reply = _reply(job_id, report, context, exceptions=[f"{error.phase}: {reason}"])
+        return RawEnded(reply=reply, phase=error.phase, reason=reason, retry=error.retry)
+    return RawEnded(reply=_reply(job_id, report, context))
 
 
 def _prepare(job: RawJob, directory: Path, context: JobContext) -> tuple[Program, StagedJob]:
-    outputs = parse_outputs(file.name for file in job.outputs)
+    outputs = parse_outputs(
+        (file.name for file in job.outputs),
+        on_failure=(file.name for file in job.outputs if file.on_failure),
+    )
     inputs = checked_names((file.name for file in job.inputs), "input")
     program = Program(
         name=job.executable,
@@ -62,9 +68,7 @@ def _storage(
 ) -> JobStorage | None:
     storage = job_storage(
         context,
-        storage=job.options.get("storage"),
         options=job.options,
-        prefix=job.options.get("prefix"),
     )
     if storage is None and (inputs or outputs):
         raise JobError("a job with inputs or outputs on local storage needs options.workdir")

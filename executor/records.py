@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from executor.context import DEFAULT_STOP_GRACE
 from executor.outcome import LaunchEnded, RawEnded
+from executor.policy import Policy
 from messaging.wire import LaunchJob, RawJob
 
 
@@ -18,6 +21,16 @@ class ChildOptions:
     storage: str
     storage_options: dict[str, Any]
     job_timeout: float
+    prefix: str = ""
+    policy: Policy = field(default_factory=Policy)
+    #: Seconds.
+    stop_grace: float = DEFAULT_STOP_GRACE
+    container_network: str | None = None
+    image_turns: Path | None = None
+    #: Where kept containers have their files: each child in a directory named by `warm_job`.
+    warm_place: Path | None = None
+    #: Whether somebody reads what tasks print.
+    log_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +59,35 @@ class LeaseAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferAnswer:
+    """Down: where the transfer process listens, or why there is none."""
+
+    number: int
+    address: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEvent:
     """Up: an event about the running job; fields have their own ``timestamp``."""
 
     type: str
     fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerBegins:
+    """Up: the job is about to make a container, which may take so many seconds to stop."""
+
+    stop_grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """Up: lines that the job's task printed, as (stream, text), and how many were left out."""
+
+    lines: list[tuple[str, str]]
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +107,20 @@ class LeaseQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferQuestion:
+    """Up: where does the transfer process listen? It is started if need be."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Up: the job ended; no outcome means that it was interrupted."""
 
     outcome: LaunchEnded | RawEnded | None
 
 
-Downward = RunLaunch | RunRaw | LeaseAnswer
-Upward = TaskEvent | LaunchPing | LeaseQuestion | Done
+Downward = RunLaunch | RunRaw | LeaseAnswer | TransferAnswer
+Upward = (
+    TaskEvent | ContainerBegins | TaskOutput | LaunchPing | LeaseQuestion | TransferQuestion | Done
+)

@@ -4,6 +4,10 @@
 outcome             update or reply                 event                message
 ==================  ==============================  ===================  ===========================
 ended               finished / reply                job.finished         acked
+outage: retry       released                        job.released         given back (it counts)
+outage: fizzle      finished FIZZLED / reply        job.finished         acked
+out of memory, has  released                        job.released         published again with its
+a larger size                                                            next size, then acked
 stopping            released                        job.released         published again, then acked
 cancelled           none / reply                    job.cancelled        acked
 lease lost          none                            job.released         left alone
@@ -19,6 +23,9 @@ any point makes a job run again, and never loses its result. The lease is kept a
 
 A job that was stopped for the executor's own reasons is *published again* and not nacked: Pub/Sub
 counts a nack as a delivery attempt and delays the next one; a soft stop shall cost neither.
+
+An outage, like a dead process, is tried again until the job's ``max_attempts``; a job that was told
+to stop meanwhile is reported as stopped.
 """
 
 from __future__ import annotations
@@ -32,18 +39,29 @@ from typing import Any, Literal
 from events.publisher import EventPublisher
 from executor.held_job import HeldJob, HeldJobs
 from executor.outbox import Outbox
-from executor.outcome import ChildDied, Interrupted, LaunchEnded, Outcome, RawEnded, fizzled
+from executor.outcome import (
+    ChildDied,
+    Interrupted,
+    LaunchEnded,
+    Outcome,
+    RawEnded,
+    fizzled,
+    given_up,
+)
+from executor.replies import Replies
 from executor.updates import UpdateWriter
 from messaging.errors import NotFoundError, PortfireError, UsageError
 from messaging.leases import LeaseKeeper
 from messaging.names import Names
 from messaging.pubsub import Outgoing, Received
-from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply
+from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply, with_next_memory_step
 
 log = logging.getLogger(__name__)
 
 #: Errors after which there is no point in trying again: all.
 _GIVE_UP = (PortfireError, ValueError)
+
+Policy = Literal["fizzle", "retry"]
 
 
 class Reporter:
@@ -58,14 +76,17 @@ class Reporter:
         outbox: Outbox,
         keeper: LeaseKeeper,
         jobs: HeldJobs,
-        on_child_death: Literal["fizzle", "retry"] = "retry",
+        on_child_death: Policy = "retry",
+        on_outage: Policy = "retry",
     ) -> None:
         self._names = names
         self._events = events
         self._outbox = outbox
+        self._replies = Replies(outbox)
         self._keeper = keeper
         self._jobs = jobs
         self._on_child_death = on_child_death
+        self._on_outage = on_outage
         self._updates = updates
         #: Guards `HeldJob.reported`: no ping goes after a job's end, to be taken for a start.
         self._ending = threading.Lock()
@@ -97,10 +118,8 @@ class Reporter:
         with self._ending:
             held.reported = True
         self._outbox.withdraw(_started_key(held))
-        if isinstance(outcome, LaunchEnded):
-            self._launch_ended(held, outcome)
-        elif isinstance(outcome, RawEnded):
-            self._raw_ended(held, outcome)
+        if isinstance(outcome, LaunchEnded | RawEnded):
+            self._ended(held, outcome)
         elif isinstance(outcome, Interrupted):
             self._interrupted(held, outcome)
         elif isinstance(outcome, ChildDied):
@@ -125,7 +144,7 @@ class Reporter:
         self._events.publish("job.rejected", id=job, reason=reason)
         if reply_to:
             reply = Reply(job=job, exceptions=[reason])
-            self._send_reply(reply_to, reply, lambda: self._keeper.acknowledge_message(message))
+            self._replies.send(reply_to, reply, lambda: self._keeper.acknowledge_message(message))
         elif update := self._updates.rejected(job, body, reason):
             self._outbox.send(
                 self._names.updates,
@@ -134,6 +153,34 @@ class Reporter:
             )
         else:
             self._keeper.acknowledge_message(message)
+
+    def _ended(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
+        if ended.retry and held.interruption is not None:
+            self._interrupted(held, held.interruption)
+        elif ended.retry == "memory":
+            self._give_more_memory(held, ended)
+        elif ended.retry == "infrastructure":
+            self._outage(held, ended)
+        else:
+            self._settle_end(held, ended)
+
+    def _settle_end(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
+        if isinstance(ended, LaunchEnded):
+            self._launch_ended(held, ended)
+        else:
+            self._raw_ended(held, ended)
+
+    def _give_more_memory(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
+        job = Outgoing(with_next_memory_step(held.message.data), held.message.attributes)
+        if job.size > MAX_MESSAGE_BYTES:
+            self._settle_end(held, ended)
+        else:
+            log.warning("job %s: %s", held.id, ended.reason)
+            self._release(held, ended.reason or "out of memory", job)
+
+    def _outage(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
+        if not self._runs_again(held, ended.reason or "an outage", self._on_outage):
+            self._settle_end(held, given_up(ended, held.message.delivery_attempt))
 
     def _launch_ended(self, held: HeldJob, ended: LaunchEnded) -> None:
         assert isinstance(held.job, LaunchJob)
@@ -165,16 +212,21 @@ class Reporter:
             self._release(held, outcome.reason)
 
     def _child_died(self, held: HeldJob, outcome: ChildDied) -> None:
-        attempts = held.message.delivery_attempt
         reason = f"the job's process was lost: it {outcome.how}"
-        # Without a dead-letter policy nobody counts (0): such a job would run for ever.
-        if self._on_child_death == "retry" and 0 < attempts < held.max_attempts:
-            reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
-            log.warning("job %s: %s", held.id, reason)
-            self._released(held, reason, lambda: self._give_back(held))
-        else:
+        if not self._runs_again(held, reason, self._on_child_death):
             hint = " (out of memory?)" if "SIGKILL" in outcome.how else ""
             self._failed(held, f"{reason}{hint}", phase="execution")
+
+    def _runs_again(self, held: HeldJob, reason: str, policy: Policy) -> bool:
+        """Give the job back as one more attempt, unless that was its last."""
+        attempts = held.message.delivery_attempt
+        # Without a dead-letter policy nobody counts (0): such a job would run for ever.
+        if policy != "retry" or not 0 < attempts < held.max_attempts:
+            return False
+        reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
+        log.warning("job %s: %s", held.id, reason)
+        self._released(held, reason, lambda: self._give_back(held))
+        return True
 
     def _failed(self, held: HeldJob, reason: str, phase: str = "job") -> None:
         """The job ends here, without a result of its own."""
@@ -185,17 +237,19 @@ class Reporter:
             reply = Reply(job=held.id, exceptions=[reason])
             self._raw_ended(held, RawEnded(reply=reply, phase=phase, reason=reason))
 
-    def _release(self, held: HeldJob, reason: str) -> None:
-        """Give the job back without counting it as an attempt."""
+    def _release(self, held: HeldJob, reason: str, job: Outgoing | None = None) -> None:
+        """Give the job back (in another form: `job`) without counting it as an attempt."""
+        message = job or Outgoing(held.message.data, held.message.attributes)
 
         def not_copied(error: Exception) -> None:
             log.warning("job %s given back by its lease only: %s", held.id, error)
             self._give_back(held)
 
         def copy() -> None:
+            held.passed_on = True
             self._outbox.send(
                 self._names.jobs,
-                Outgoing(held.message.data, held.message.attributes),
+                message,
                 on_sent=lambda: self._settled(held),
                 on_failed=not_copied,
                 final=_GIVE_UP,
@@ -227,27 +281,7 @@ class Reporter:
         if isinstance(held.job, LaunchJob) or not reply_to:
             self._settled(held)
         else:
-            self._send_reply(reply_to, reply, lambda: self._settled(held))
-
-    def _send_reply(self, reply_to: str, reply: Reply, settle: Any) -> None:
-        message = Outgoing(reply.encode(), {"job": reply.job})
-        if message.size > MAX_MESSAGE_BYTES:
-            text = f"the reply of {message.size:,} bytes is over Pub/Sub's limit: write to files"
-            small = Reply(job=reply.job, exit_status=reply.exit_status, exceptions=[text])
-            message = Outgoing(small.encode(), {"job": reply.job})
-
-        def unanswered(error: Exception) -> None:
-            if isinstance(error, (NotFoundError, UsageError)):
-                log.warning("nobody to answer for job %s: %s", reply.job, error)
-                settle()
-
-        self._outbox.send(
-            reply_to,
-            message,
-            on_sent=settle,
-            on_failed=unanswered,
-            final=(NotFoundError, UsageError),
-        )
+            self._replies.send(reply_to, reply, lambda: self._settled(held))
 
     def _settled(self, held: HeldJob) -> None:
         """The result is safe: the message has done its work."""

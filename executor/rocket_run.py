@@ -20,10 +20,13 @@ from fireworks.utilities.fw_utilities import get_fw_logger
 from executor.command_task import CommandTask
 from executor.context import JobContext
 from executor.docker_task import DockerTask
-from executor.failures import PhaseError, one_line
+from executor.failures import PhaseError, Retry, one_line
+from executor.files_between import FilesBetween, store_if_possible
 from executor.launchpad_proxy import LaunchPadProxy, UnusableFireworkError
 from executor.outcome import LaunchEnded, fizzled
+from executor.policy import PolicyError
 from executor.records import LaunchPing
+from executor.task_names import check_firetasks
 from messaging.wire import LaunchJob
 
 RunTask = Callable[[dict[str, Any]], Any]
@@ -44,19 +47,28 @@ class RocketRun:
         self._context = context
         self._phase = "job"
         self._reason: str | None = None
+        self._retry: Retry = ""
         self._proxy = LaunchPadProxy(job, on_ping=on_ping, interrupted=interrupted)
-        self._proxy.on_checkout = self._observe_tasks
+        self._proxy.on_checkout = self._prepare
+        self._proxy.on_end = self._hand_over
+        self._files = FilesBetween(context, attempt=f"{job.job}-{job.attempt}")
 
     def run(self) -> LaunchEnded | None:
         """Run the Rocket in the working directory. Lets JobInterrupted through."""
         try:
+            check_firetasks(self._job.firework, self._context.policy)
             fworker = FWorker.from_dict(self._job.fworker)
             Rocket(self._proxy, fworker, self._job.fw_id).run()
-        except UnusableFireworkError as exc:
+        except (UnusableFireworkError, PolicyError) as exc:
             return fizzled(str(exc), stacktrace=traceback.format_exc())
+        except PhaseError as exc:
+            text = traceback.format_exc()
+            return fizzled(exc.reason, phase=exc.phase, stacktrace=text, retry=exc.retry)
         except Exception as exc:  # noqa: BLE001 - whatever escapes a Rocket is this launch's failure
             text = traceback.format_exc()
             return fizzled(f"the Rocket failed: {_named(exc)}", stacktrace=text)
+        finally:
+            self._files.settle()
         return self._ended()
 
     def _ended(self) -> LaunchEnded | None:
@@ -67,7 +79,23 @@ class RocketRun:
         if ended.state == "COMPLETED":
             return ended
         reason = self._reason or _last_line(ended.action)
-        return dataclasses.replace(ended, phase=self._phase, reason=reason)
+        return dataclasses.replace(ended, phase=self._phase, reason=reason, retry=self._retry)
+
+    def _prepare(self, firework: Firework) -> None:
+        self._observe_tasks(firework)
+        self._files.bring(firework)
+
+    def _hand_over(self, action: dict[str, Any], state: str) -> dict[str, Any]:
+        if state == "FIZZLED":
+            return store_if_possible(self._files, action, self._proxy.launch_dir)
+        try:
+            return self._files.handed_over(action, self._proxy.launch_dir)
+        except PhaseError as exc:
+            self._note(exc)
+            raise
+
+    def _note(self, failure: PhaseError) -> None:
+        self._phase, self._reason, self._retry = failure.phase, failure.reason, failure.retry
 
     def _observe_tasks(self, firework: Firework) -> None:
         if not firework.tasks:
@@ -82,12 +110,13 @@ class RocketRun:
 
         @functools.wraps(run_task)
         def observed(fw_spec: dict[str, Any]) -> Any:
+            self._files.settle()
             try:
                 if isinstance(task, (CommandTask, DockerTask)):
                     return run_task(fw_spec)
                 return self._told(task.fw_name, run_task, fw_spec)
             except PhaseError as exc:
-                self._phase, self._reason = exc.phase, exc.reason
+                self._note(exc)
                 raise
             except BaseException as exc:
                 self._phase, self._reason = "execution", _named(exc)

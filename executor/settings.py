@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from executor.context import DEFAULT_STOP_GRACE, DEFAULT_TIMEOUT
+from executor.policy import Policy
+from messaging.errors import JobError
 from messaging.settings import PubSubSettings
+from storage_backends.pool import DEFAULT_THREADS
 
 
 def _new_id() -> str:
@@ -29,12 +34,12 @@ class ExecutorSettings(PubSubSettings):
     storage: str = Field(
         default="local",
         min_length=1,
-        description="Storage backend of the jobs that name none.",
+        description="Storage of the jobs that name none: a name, or a URL (gs://bucket/folder).",
         json_schema_extra={"env": "STORAGE"},
     )
     storage_options: dict[str, Any] = Field(
         default={},
-        description="Options of that backend (such as workdir); a job's own options go over these.",
+        description="Options of that storage (such as workdir); a job's own options go over these.",
     )
     pool: str = Field(
         default="default",
@@ -48,6 +53,19 @@ class ExecutorSettings(PubSubSettings):
         description="Where launch directories are made. Must be writable and have space for the "
         "inputs and outputs of all running jobs.",
         json_schema_extra={"env": "PORTFIRE_WORKDIR"},
+    )
+    cache_gb: float = Field(
+        default=0.0,
+        ge=0,
+        description="Gigabytes (10^9 bytes) of fetched inputs that are kept below workdir for "
+        "later jobs; 0 keeps none. Each executor that works in the same workdir has its own.",
+        json_schema_extra={"env": "PORTFIRE_CACHE_GB"},
+    )
+    transfer_threads: int = Field(
+        default=DEFAULT_THREADS,
+        ge=1,
+        le=1000,
+        description="Files that are moved at the same time, for all slots together.",
     )
     executor_id: str = Field(
         default_factory=_new_id,
@@ -84,8 +102,14 @@ class ExecutorSettings(PubSubSettings):
         description="What becomes of a job whose process died (killed, out of memory, crashed): "
         "FIZZLED at once, or run again until the job's max_attempts.",
     )
+    on_outage: Literal["fizzle", "retry"] = Field(
+        default="retry",
+        description="What becomes of a job that failed because its store, registry or Docker "
+        "Engine is away: FIZZLED at once, or run again, on any executor, until the job's "
+        "max_attempts.",
+    )
     job_timeout: float = Field(
-        default=3600.0,
+        default=DEFAULT_TIMEOUT,
         gt=0,
         description="How long a program or container may run if its task names no timeout.",
     )
@@ -94,8 +118,123 @@ class ExecutorSettings(PubSubSettings):
         description="Keep the launch directories of Fireworks, as rlaunch does. "
         "Those of raw jobs are always removed.",
     )
+    allowed_images: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of the images that jobs may use, such as "
+        "europe-docker.pkg.dev/my-project/*; without any, all.",
+        json_schema_extra={"env": "PORTFIRE_ALLOWED_IMAGES"},
+    )
+    allowed_mounts: tuple[str, ...] = Field(
+        default=(),
+        description="Absolute paths of directories of this machine which jobs may mount in their "
+        "containers, or anything below; without any, none.",
+        json_schema_extra={"env": "PORTFIRE_ALLOWED_MOUNTS"},
+    )
+    allowed_firetasks: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of the Firetasks that may run here, as in `_fw_name`; without any, "
+        "all.",
+        json_schema_extra={"env": "PORTFIRE_ALLOWED_FIRETASKS"},
+    )
+    allowed_capabilities: tuple[str, ...] = Field(
+        default=(),
+        description="Linux capabilities that jobs may have in their containers, such as "
+        "SYS_PTRACE; without any, none.",
+        json_schema_extra={"env": "PORTFIRE_ALLOWED_CAPABILITIES"},
+    )
+    max_memory: str = Field(
+        default="",
+        description="What a container may use at most, such as 8g; one that names no limit has "
+        "this one. Without it, there is none.",
+        json_schema_extra={"env": "PORTFIRE_MAX_MEMORY"},
+    )
+    max_cpus: float = Field(
+        default=0.0,
+        ge=0,
+        description="Processors that a container may use at most, likewise; 0 is no limit.",
+        json_schema_extra={"env": "PORTFIRE_MAX_CPUS"},
+    )
+    stop_grace: float = Field(
+        default=DEFAULT_STOP_GRACE,
+        ge=0,
+        description="A container that is stopped has this long from SIGTERM to SIGKILL if its task "
+        "does not say. With grace_seconds it must fit in what a preempted VM has.",
+        json_schema_extra={"env": "PORTFIRE_STOP_GRACE"},
+    )
+    container_network: str = Field(
+        default="",
+        description="The engine's network for containers whose task names none (`none`: they have "
+        "no network). Without it, the engine's bridge.",
+        json_schema_extra={"env": "PORTFIRE_CONTAINER_NETWORK"},
+    )
+    log_tasks: bool = Field(
+        default=False,
+        description="Log the lines that containers print as they come, at most 100 a second of "
+        "each job. In Python they go to logger portfire.task, at DEBUG.",
+        json_schema_extra={"env": "PORTFIRE_LOG_TASKS"},
+    )
     control: bool = Field(
         default=True,
         description="Listen for cancelled jobs; needs the right to make a subscription. "
         "Without it, a cancelled job runs to its end and its result is dropped.",
     )
+
+    @field_validator(
+        "allowed_images",
+        "allowed_mounts",
+        "allowed_firetasks",
+        "allowed_capabilities",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, names: Any) -> Any:
+        """An environment variable has them with commas between."""
+        return [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+
+    @field_validator("allowed_mounts")
+    @classmethod
+    def _absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [path for path in paths if not path.startswith("/")]:
+            raise ValueError(f"must be absolute paths, which {wrong[0]!r} is not")
+        return paths
+
+    @field_validator("allowed_capabilities")
+    @classmethod
+    def _as_the_engine_names_them(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.upper().removeprefix("CAP_") for name in names)
+
+    @field_validator("max_memory")
+    @classmethod
+    def _size(cls, text: str) -> str:
+        if text:
+            _bytes(text)
+        return text
+
+    @field_validator("container_network")
+    @classmethod
+    def _network_of_its_own(cls, name: str) -> str:
+        if re.fullmatch(r"host|container:.*", name):
+            raise ValueError("must be bridge, none, or a network that the engine has")
+        return name
+
+    @property
+    def policy(self) -> Policy:
+        """What jobs may do here."""
+        return Policy(
+            allowed_images=self.allowed_images,
+            allowed_mounts=self.allowed_mounts,
+            allowed_firetasks=self.allowed_firetasks,
+            allowed_capabilities=self.allowed_capabilities,
+            max_memory=_bytes(self.max_memory) if self.max_memory else None,
+            max_cpus=self.max_cpus or None,
+        )
+
+
+def _bytes(text: str) -> int:
+    # Imported late: only who sets it needs the Docker SDK.
+    from executor.container_parameters import byte_size
+
+    try:
+        return byte_size(text, "max_memory")
+    except JobError as exc:
+        raise ValueError("must be a size such as 512m or 8g") from exc

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from executor.containers import remove_containers
 from executor.failures import one_line
 from executor.held_job import HeldJob
+from executor.household import Household
 from executor.intake import Intake
+from executor.interruption import CLEAN_UP_SECONDS
 from executor.nursery import ChildHandle, Nursery
 from executor.outcome import ChildDied, Interrupted, Outcome, Unstartable
 from executor.records import (
     ChildOptions,
+    ContainerBegins,
     Done,
     LaunchPing,
     LeaseAnswer,
@@ -25,18 +24,21 @@ from executor.records import (
     RunLaunch,
     RunRaw,
     TaskEvent,
+    TaskOutput,
+    TransferAnswer,
+    TransferQuestion,
     Upward,
 )
 from executor.report import Reporter
+from executor.transfers import Transfers
 from messaging.leases import LeaseKeeper
-from messaging.wire import LaunchJob, RawJob
+from messaging.wire import LaunchJob
+from storage_backends.errors import StorageTransientError
 
 log = logging.getLogger(__name__)
 
 #: Seconds for which a slot takes no job after it could not start one (no space, no process).
 UNSTARTABLE_PAUSE = 10.0
-#: What a launch directory must have room for at the least: FireWorks' and our own small files.
-_PROBE_BYTES = 65_536
 #: Seconds in which the executor's own SIGTERM follows that of its job.
 UNASKED_SIGNAL_PATIENCE = 1.0
 
@@ -50,11 +52,11 @@ class Slot:
         *,
         intake: Intake,
         nursery: Nursery,
+        transfers: Transfers,
         reporter: Reporter,
         keeper: LeaseKeeper,
-        workdir: Path,
+        household: Household,
         jobs_per_child: int = 1000,
-        keep_directories: bool = True,
         stop_wanted: threading.Event,
         on_death: Callable[[str], None],
     ) -> None:
@@ -65,11 +67,13 @@ class Slot:
         self._options = options
         self._intake = intake
         self._nursery = nursery
+        self._transfers = transfers
         self._reporter = reporter
         self._keeper = keeper
-        self._workdir = workdir
+        self._places = household.places
+        self._housekeeping = household.housekeeping
+        self._task_log = household.task_log
         self._jobs_per_child = jobs_per_child
-        self._keep_directories = keep_directories
         self._stop_wanted = stop_wanted
         self._on_death = on_death
         self._child: ChildHandle | None = None
@@ -117,7 +121,6 @@ class Slot:
         except Exception as exc:
             # It counts: if it is the job that brings this about, it must not circulate for ever.
             log.exception("slot %d failed at job %s", self.number, held.id)
-            self._abandon_child(held)
             outcome = ChildDied(how=f"was given up after an error of its executor: {one_line(exc)}")
         self._reporter.report(held, outcome)
         if isinstance(outcome, Unstartable):
@@ -125,18 +128,21 @@ class Slot:
 
     def _perform(self, held: HeldJob) -> Outcome:
         child = self._ready_child()
-        directory = self._make_directory(held)
-        held.begin(self.number, str(directory))
-        if not held.enter(child):
-            return held.interruption or Unstartable(reason="interrupted")
+        held.begin(self.number, str(self._places.make(held)))
         try:
-            self._reporter.started(held)
-            outcome = self._converse(child, held)
+            self._places.clear_way(held)
+            if not held.enter(child):
+                return held.interruption or Unstartable(reason="interrupted")
+            try:
+                self._reporter.started(held)
+                return self._converse(child, held)
+            finally:
+                held.leave()
+        except BaseException:
+            self._abandon_child(held)
+            raise
         finally:
-            held.leave()
-        if isinstance(held.job, RawJob) or not self._keep_directories:
-            shutil.rmtree(directory, ignore_errors=True)
-        return outcome
+            self._places.leave(held)
 
     def _converse(self, child: ChildHandle, held: HeldJob) -> Outcome:
         """Run the job in the child and see to what it says until it is done or dead."""
@@ -147,7 +153,7 @@ class Slot:
                 return self._done(record, child, held)
             self._heed(record, child, held)
         how = self._retire_child()
-        self._remove_containers(held)
+        self._places.clear_up(held)
         return held.interruption or ChildDied(how=how)
 
     def _done(self, record: Done, child: ChildHandle, held: HeldJob) -> Outcome:
@@ -176,52 +182,48 @@ class Slot:
         elif isinstance(record, LeaseQuestion):
             may_store = held.interruption is None and self._keeper.is_held(held.lease)
             child.send(LeaseAnswer(record.number, may_store))
+        elif isinstance(record, TransferQuestion):
+            child.send(self._transfer_answer(record.number))
+        elif isinstance(record, ContainerBegins):
+            held.patience = record.stop_grace + CLEAN_UP_SECONDS
+            self._housekeeping.note_engine()
+        elif isinstance(record, TaskOutput):
+            self._task_log.write(held, record)
         elif isinstance(record, LaunchPing):
             held.checkpoint, held.trackers = record.checkpoint, record.trackers
             held.launch_dir = record.launch_dir or held.launch_dir
             self._reporter.ping(held)
+
+    def _transfer_answer(self, number: int) -> TransferAnswer:
+        try:
+            return TransferAnswer(number, self._transfers.address())
+        except StorageTransientError as exc:
+            log.error("slot %d: %s", self.number, exc)
+            return TransferAnswer(number, error=str(exc))
 
     def _ready_child(self) -> ChildHandle:
         """The child for the next job; raises OSError when none can be had."""
         if self._child is not None and self._child.jobs >= self._jobs_per_child:
             self._retire_child()
         if self._child is None:
-            self._child = self._nursery.spawn(self._options)
+            options = dataclasses.replace(self._options, log_output=self._task_log.wanted)
+            self._child = self._nursery.spawn(options)
         return self._child
 
     def _retire_child(self) -> str:
         child, self._child = self._child, None
-        return child.close() if child is not None else "was not there"
+        if child is None:
+            return "was not there"
+        how = child.close()
+        self._places.clear_warm(self.number, child.pid)
+        return how
 
     def _abandon_child(self, held: HeldJob) -> None:
         """Make an end of a child that may still run the job."""
         if self._child is not None:
             self._child.kill()
         self._retire_child()
-        self._remove_containers(held)
-
-    def _make_directory(self, held: HeldJob) -> Path:
-        """A new, private one: a second delivery of an attempt must not find the first one's."""
-        word = re.sub(r"[^A-Za-z0-9._-]", "_", held.id)[:80]
-        prefix = f"{word}-{held.attempt}"[:100]
-        directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self._workdir))
-        _check_space(directory)
-        return directory
-
-    def _remove_containers(self, held: HeldJob) -> None:
-        """Those of a child that could not do it itself any more."""
-        remove_containers(executor=self._options.executor, job=held.id, attempt=held.attempt)
-
-
-def _check_space(directory: Path) -> None:
-    """Raise OSError when the disk is full: that is not the fault of the job that comes next."""
-    try:
-        with tempfile.TemporaryFile(dir=directory) as probe:
-            probe.write(bytes(_PROBE_BYTES))
-            probe.flush()
-    except OSError as exc:
-        directory.rmdir()
-        raise OSError(exc.errno, exc.strerror, str(directory.parent)) from exc
+        self._places.clear_up(held)
 
 
 def _order(held: HeldJob) -> RunLaunch | RunRaw:

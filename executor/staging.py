@@ -2,15 +2,15 @@
 
 A job whose storage is a shared directory works there and nothing is moved; any other gets private
 copies. Each phase is announced by events, also when it fails; a failure is raised as a PhaseError.
-A ``>>`` log is stored after a failed execution too.
+After a failed execution what its outputs say is stored too: ``>>`` logs, and what the job wants.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from typing import Any
 from executor.capture import Output, log_footer, log_header, write_log
 from executor.command import Ended
 from executor.context import JobContext
-from executor.failures import Phase, PhaseFailedError, one_line, phase_error
+from executor.failures import Phase, PhaseFailedError, PhaseMemoryError, one_line
 from executor.job_storage import JobStorage
+from executor.moving import Moved, fetch_inputs, store_outputs
+from executor.phases import told_phase
 from executor.tail import tail
 from executor.workspace import Workspace, open_workspace
 from executor.written import ExpectedOutputs, is_there
 from messaging.errors import PortfireError
-from storage_backends.copying import copy_file
+from storage_backends.contract import Upload
+from storage_backends.directories.copying import copy_file
 from storage_backends.errors import StorageNotFoundError
 from storage_backends.paths import below, is_tree
 
@@ -41,6 +44,8 @@ class StagedJob:
     executable: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
+    #: Whether the execution cannot alter its inputs, so that they may be links into the cache.
+    read_only_inputs: bool = False
     #: None: the job works in the launch directory.
     storage: JobStorage | None = None
     #: The launch directory; private directories are made inside it.
@@ -58,6 +63,8 @@ class Executed:
     ended: Ended
     #: One line, or None for success.
     error: str | None
+    #: Whether the task has more memory for a next try.
+    retry_memory: bool = False
     #: The files that it printed into; ``>`` and ``>>`` take the first.
     printed: tuple[Path, ...]
     #: More for `PhaseError.to_dict`.
@@ -123,12 +130,12 @@ class _Run:
     def stage_in(self) -> None:
         with self._phase("stage-in", announced=self._moves) as fields:
             self.workspace.files.mkdir(parents=True, exist_ok=True)
-            for name in self.job.inputs:
-                self.report.bytes_in += self._fetch(name)
+            fetched = self._fetch()
+            self.report.bytes_in = fetched.bytes
             for output in self.job.outputs:
                 self._make_room(output.name)
             self._expected = self._expect_outputs()
-            fields["bytes"] = self.report.bytes_in
+            fields.update(bytes=fetched.bytes, cached=fetched.cached, files=fetched.files())
 
     def execute(self, execute: Execute) -> Executed:
         with self._phase("execution", announced=True) as fields:
@@ -139,33 +146,41 @@ class _Run:
             self.report.tails = tuple(tail(path) for path in executed.printed)
             fields.update(metrics=self.report.metrics, exit_code=code, exit_status=code)
             if executed.error:
-                self._store_logs_of_failure(executed)
-                raise PhaseFailedError("execution", executed.error, self._details(executed))
+                self._store_what_failure_left(executed)
+                kind = PhaseMemoryError if executed.retry_memory else PhaseFailedError
+                raise kind("execution", executed.error, self._details(executed))
         return executed
 
     def stage_out(self, executed: Executed) -> None:
         with self._phase("stage-out", announced=self._moves) as fields:
             self._require_outputs()
-            for output in self.job.outputs:
-                self.report.bytes_out += self._store(output, executed)
-            fields["bytes"] = self.report.bytes_out
+            wanted = [output for output in self.job.outputs if output.on_success]
+            stored = self._store(wanted, executed)
+            self.report.bytes_out += stored.bytes
+            fields.update(bytes=self.report.bytes_out, files=stored.files())
 
     @property
     def _moves(self) -> bool:
         return self.workspace.private and bool(self.job.inputs or self.job.outputs)
 
-    def _fetch(self, name: str) -> int:
+    def _fetch(self) -> Moved:
+        names, directory = self.job.inputs, self.workspace.files
         if self.workspace.private:
-            target = self.workspace.files / name
             assert self.job.storage is not None  # a job without storage works in a shared place
-            place = self.job.storage.prefix + name
-            return self.job.storage.backend.fetch(place, target).bytes
-        if not is_there(below(self.workspace.files, name, "input"), name):
-            kind = "tree" if is_tree(name) else "file"
-            raise StorageNotFoundError(
-                f"input {kind} {name!r} is not in {self.workspace.files}, or is empty"
+            return fetch_inputs(
+                self.job.storage,
+                names,
+                directory,
+                self.context,
+                read_only=self.job.read_only_inputs,
             )
-        return 0
+        for name in names:
+            if not is_there(below(directory, name, "input"), name):
+                kind = "tree" if is_tree(name) else "file"
+                raise StorageNotFoundError(
+                    f"input {kind} {name!r} is not in {directory}, or is empty"
+                )
+        return Moved({})
 
     def _make_room(self, name: str) -> None:
         place = below(self.workspace.files, name, "output")
@@ -181,22 +196,26 @@ class _Run:
             )
 
     def _expect_outputs(self) -> ExpectedOutputs:
-        written = [output.name for output in self.job.outputs if not output.capture]
+        written = [o.name for o in self.job.outputs if o.on_success and not o.capture]
         # What is an input too may well stay as it is.
         return ExpectedOutputs(self.workspace.files, written, kept=self.job.inputs)
 
-    def _store(self, output: Output, executed: Executed) -> int:
+    def _store(self, outputs: Sequence[Output], executed: Executed) -> Moved:
         files, ours = self.workspace.files, self.workspace.ours
-        source, within = files / output.name, files
-        if output.capture:
-            source, within = self._captured(output, executed), ours
+        uploads = [
+            Upload(self._captured(output, executed), output.name, ours)
+            if output.capture
+            else Upload(files / output.name, output.name, files)
+            for output in outputs
+        ]
         if self.workspace.private:
             assert self.job.storage is not None
-            place = self.job.storage.prefix + output.name
-            return self.job.storage.backend.store(source, place, within=within).bytes
-        if output.capture:
-            copy_file(source, below(files, output.name, "output"), within=within)
-        return 0
+            return store_outputs(self.job.storage, uploads, self.context)
+        for upload in uploads:
+            if upload.within == ours:
+                place = below(files, upload.name, "output")
+                copy_file(upload.source, place, within=upload.within)
+        return Moved({})
 
     def _captured(self, output: Output, executed: Executed) -> Path:
         printed = executed.printed[0]
@@ -208,16 +227,21 @@ class _Run:
         write_log(log, printed, header, log_footer(job.title, seconds, job.timeout, executed.error))
         return log
 
-    def _store_logs_of_failure(self, executed: Executed) -> None:
-        logs = [output for output in self.job.outputs if output.capture == ">>"]
-        if logs:
+    def _store_what_failure_left(self, executed: Executed) -> None:
+        left = [o for o in self.job.outputs if o.on_failure and (o.capture or self._is_there(o))]
+        if left:
             self.context.confirm_lease()
-        for output in logs:
+        for output in left:
             try:
-                self.report.bytes_out += self._store(output, executed)
+                self.report.bytes_out += self._store([output], executed).bytes
             except (PortfireError, OSError) as exc:
                 # The program's own failure is the one to report.
-                logger.warning("could not store log %s: %s", output.name, one_line(exc))
+                logger.warning("could not store output %s: %s", output.name, one_line(exc))
+
+    def _is_there(self, output: Output) -> bool:
+        # A symbolic link counts, wherever it leads: storing it says what is wrong with it.
+        path = self.workspace.files / output.name
+        return path.is_symlink() or is_there(path, output.name)
 
     def _details(self, executed: Executed) -> dict[str, Any]:
         ended = executed.ended
@@ -230,28 +254,13 @@ class _Run:
             **executed.details,
         }
 
-    @contextmanager
-    def _phase(self, phase: Phase, *, announced: bool) -> Iterator[dict[str, Any]]:
-        """Time a phase and announce both ends of it; turns what goes wrong into a PhaseError."""
-        started = time.monotonic()
-        about = {"executable": self.job.executable} if phase == "execution" else {}
-        self._note(f"{phase}.started", announced, about)
-        fields: dict[str, Any] = {**about}
-        try:
-            yield fields
-        except (PortfireError, OSError) as exc:
-            error = phase_error(phase, exc)
-            fields["error"] = error.reason
-            raise error from exc
-        except BaseException as exc:
-            fields["error"] = one_line(exc)
-            raise
-        finally:
-            seconds = time.monotonic() - started
-            self.report.seconds[phase.replace("-", "_")] = seconds
-            self._note(f"{phase}.finished", announced, {"time": seconds, **fields})
+    def _phase(self, phase: Phase, *, announced: bool) -> AbstractContextManager[dict[str, Any]]:
+        def tell(event: str, fields: dict[str, Any]) -> None:
+            self.report.timestamps[event] = time.time()
+            if "time" in fields:
+                self.report.seconds[phase.replace("-", "_")] = fields["time"]
+            if announced:
+                self.context.emit(f"job.{event}", **fields)
 
-    def _note(self, event: str, announced: bool, fields: dict[str, Any]) -> None:
-        self.report.timestamps[event] = time.time()
-        if announced:
-            self.context.emit(f"job.{event}", **fields)
+        about = {"executable": self.job.executable} if phase == "execution" else {}
+        return told_phase(phase, tell, about)

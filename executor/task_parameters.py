@@ -26,3 +26,11 @@ def mapping(task: Mapping[str, Any], parameter: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise JobError(f"{parameter} is a {type(value).__name__}: expected names and values")
     return dict(value)
+
+
+def flag(task: Mapping[str, Any], parameter: str) -> bool:
+    """A parameter that is true or false, false if absent. Raises JobError for anything else."""
+    value = task.get(parameter)
+    if value not in (None, True, False):
+        raise JobError(f"{parameter} is {value!r}: expected true or false")
+    return bool(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,12 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from executor.ownership import empty_as_root
 from messaging.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
+#: What a private directory is called.
+PRIVATE_PREFIX = ".portfire-"
+#: The file in a private directory that has the id of the image whose containers wrote there.
+_IMAGE = ".image-id"
+_IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{64}")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Workspace:
     """Where an execution finds its files."""
 
@@ -27,6 +35,18 @@ class Workspace:
     ours: Path
     #: Whether `files` is private to this job, and its files are copies.
     private: bool
+
+    @property
+    def image(self) -> str | None:
+        """Id of the image of the containers that write to `files`; they may do so as root.
+
+        Kept beside them, so that whoever removes them, also after this process, knows it.
+        """
+        return _image(self.ours.parent)
+
+    @image.setter
+    def image(self, image: str) -> None:
+        (self.ours.parent / _IMAGE).write_text(image)
 
     @property
     def stdout(self) -> Path:
@@ -43,7 +63,7 @@ class Workspace:
 def open_workspace(directory: Path, shared: Path | None) -> Iterator[Workspace]:
     """A workspace inside `directory`; with `shared`, the job's files are there instead."""
     # Resolved, because Docker and `is_relative_to` want to see through symlinks above us.
-    top = Path(tempfile.mkdtemp(prefix=".portfire-", dir=directory)).resolve()
+    top = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX, dir=directory)).resolve()
     try:
         files, ours = shared or top / "files", top / "ours"
         ours.mkdir()
@@ -69,8 +89,18 @@ def usable_workdir(path: Path) -> Path:
     return workdir
 
 
+def remove_private(directory: Path) -> None:
+    """Remove the private directories that a job left in its own. Never raises."""
+    for private in directory.glob(f"{PRIVATE_PREFIX}*"):
+        remove_tree(private)
+
+
 def remove_tree(top: Path) -> None:
-    """Remove a directory, also one in which a program took away permissions. Never raises."""
+    """Remove a directory, also one in which a program took away permissions. Never raises.
+
+    From a private one that says which image's containers wrote there, also what they wrote as root.
+    """
+    image = _image(top)
     shutil.rmtree(top, ignore_errors=True)
     if not top.exists():
         return
@@ -78,5 +108,18 @@ def remove_tree(top: Path) -> None:
         with contextlib.suppress(OSError):
             Path(directory).chmod(0o700)
     shutil.rmtree(top, ignore_errors=True)
+    if not top.exists():
+        return
+    said = empty_as_root(top, image) if image else "no image is known"
+    shutil.rmtree(top, ignore_errors=True)
     if top.exists():
-        logger.warning("could not remove the job's directory %s: remove it by hand", top)
+        logger.warning("could not remove the job's directory %s: remove it by hand (%s)", top, said)
+
+
+def _image(top: Path) -> str | None:
+    try:
+        with (top / _IMAGE).open(errors="replace") as file:
+            found = _IMAGE_ID.fullmatch(file.read(100))
+    except OSError:
+        return None
+    return found[0] if found else None

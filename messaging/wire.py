@@ -21,7 +21,7 @@ import time
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from messaging.errors import MessageError
 
@@ -64,6 +64,8 @@ class LaunchJob(WireModel):
     fworker: dict[str, Any]
     #: FireWorks' trackers, as in the Launch document.
     trackers: list[dict[str, Any]] = []
+    #: Tries before this one that ran out of memory: the place of this try's size among the job's.
+    memory_step: int = Field(default=0, ge=0)
 
 
 class NamedFile(BaseModel):
@@ -72,6 +74,8 @@ class NamedFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = Field(min_length=1)
+    #: Of an output: stored also when the program fails, if it is there.
+    on_failure: bool = False
 
 
 class RawJob(WireModel):
@@ -197,6 +201,13 @@ def decode_job(data: bytes) -> LaunchJob | RawJob:
     if "kind" in body:
         raise MessageError(f"job has an unknown kind {body['kind']!r}: expected 'launch'")
     return _validate(_raw_jobs, body, "raw job")
+
+
+def with_next_memory_step(data: bytes) -> bytes:
+    """A valid launch job that is to run with its next memory size, all other fields as they are."""
+    body = from_json(data)
+    body["memory_step"] = body.get("memory_step", 0) + 1
+    return to_json(body, inf_nan_mode="constants")
 
 
 def decode_update(data: bytes) -> Update:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from messaging.errors import JobError
 
 _MAX_PART_BYTES = 255
 _MAX_NAME_BYTES = 1024
+_UNWANTED = re.compile(r"[\x00-\x1f\\\x7f]")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")
 
 
 class PathError(JobError):
@@ -55,6 +59,16 @@ def below(root: Path, name: str, what: str) -> Path:
     return path
 
 
+def temporary_beside(target: Path) -> Path:
+    """A new name in the directory of `target`, for what is to become it by a rename."""
+    return target.with_name(f".{uuid.uuid4().hex}.part")
+
+
+def is_temporary(base: str) -> bool:
+    """Whether the last part of a name is one of `temporary_beside`."""
+    return base.startswith(".") and _TEMPORARY.fullmatch(base) is not None
+
+
 def is_tree(name: str) -> bool:
     """Whether the name means all that lies below it."""
     return name.endswith("/")
@@ -65,7 +79,7 @@ def _problem(name: str) -> str | None:
         return "is empty: expected a relative path"
     if name.startswith("/"):
         return "is absolute: expected a path relative to the job's directory"
-    if any(ord(character) < 32 or character in "\\\x7f" for character in name):
+    if _UNWANTED.search(name):
         return "has a control character or a backslash"
     parts = name.removesuffix("/").split("/")
     if any(part in ("..", ".") for part in parts):
@@ -76,6 +90,8 @@ def _problem(name: str) -> str | None:
 
 
 def _size_problem(name: str, parts: list[str]) -> str | None:
+    if name.isascii() and len(name) <= _MAX_PART_BYTES:
+        return None
     try:
         too_long = any(len(part.encode()) > _MAX_PART_BYTES for part in parts)
         too_long = too_long or len(name.encode()) > _MAX_NAME_BYTES

@@ -7,6 +7,7 @@ beside it, whatever the number of workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from fireworks import LaunchPad
 
 from messaging.broker import Broker
 from tests.services import docker_engine as engines
-from tests.services import session
+from tests.services import s3, session
 from tests.services.docker_engine import DockerEngine
+from tests.services.gcs_emulator import shared_emulator
+from tests.services.gridftp import shared_server
 from tests.services.mongodb import MongoAddress, MongoServer, launchpads
 from tests.services.pubsub_emulator import PubsubEmulator
+from tests.services.registry import Registries, RegistryServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,6 +89,23 @@ def docker_engine() -> str:
     return image
 
 
+@pytest.fixture(scope="session")
+def image_registries() -> Registries:
+    """The session's image registries, shared by all workers: use repositories of your own."""
+
+    def start() -> dict[str, Any]:
+        directory = session.directory() / "registry"
+        directory.mkdir(exist_ok=True)
+        addresses = {}
+        for name, locked in (("open", False), ("locked", True)):
+            server = RegistryServer(directory, owner=session.owner(), locked=locked)
+            addresses[name] = server.start()
+            session.keep(f"{name}-registry", server.guard_pid)
+        return addresses
+
+    return Registries(**session.shared("registries", start))
+
+
 @pytest.fixture
 def broker() -> Iterator[Broker]:
     """An embedded broker of the test's own, serving on a free port (`.address`)."""
@@ -106,3 +127,21 @@ def pubsub_emulator() -> str:
 
     address: str = session.shared("pubsub-emulator", start)["address"]
     return address
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> str:
+    """The URL of an S3 service, shared by all workers: use buckets of your own."""
+    return s3.shared_endpoint()
+
+
+@pytest.fixture(scope="session")
+def gcs_emulator() -> str:
+    """URL of gcp-storage-emulator, shared by all workers: use buckets of your own."""
+    return shared_emulator()
+
+
+@pytest.fixture(scope="session")
+def gridftp_server() -> tuple[str, Path]:
+    """URL and directory of a GridFTP server, shared by all workers: use places of your own."""
+    return shared_server()

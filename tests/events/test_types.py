@@ -19,6 +19,7 @@ from events.types import (
     JobFinished,
     JobRejected,
     JobStarted,
+    StagedFile,
     StageFinished,
     decode,
     make_event,
@@ -32,10 +33,15 @@ TYPES = [
     "executor.stopped",
     "job.started",
     "job.stage-in.started",
+    "job.stage-in.progress",
     "job.stage-in.finished",
     "job.execution.started",
+    "job.image-pull.started",
+    "job.image-pull.progress",
+    "job.image-pull.finished",
     "job.execution.finished",
     "job.stage-out.started",
+    "job.stage-out.progress",
     "job.stage-out.finished",
     "job.finished",
     "job.released",
@@ -170,6 +176,15 @@ def test_a_reason_is_one_line() -> None:
     assert event.reason is not None
     assert event.reason.startswith("no such file no such")
     assert len(event.reason) <= 2000
+
+
+def test_the_end_of_a_stage_says_which_files_it_moved() -> None:
+    files = [{"name": "a", "bytes": 3, "checksum": "crc32c:00ff00ff"}, {"name": "b", "bytes": 4}]
+    fields = {"type": "job.stage-in.finished", "executor": "e", "id": "7", "cached": 4}
+    event = make_event({**fields, "files": files})
+    assert isinstance(event, StageFinished)
+    assert event.files[1] == StagedFile(name="b", bytes=4)
+    assert json.loads(event.encode())["files"] == files
 
 
 def test_an_event_cannot_be_changed() -> None:

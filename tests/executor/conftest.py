@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from executor.daemon import Executor
@@ -13,6 +14,7 @@ from executor.nursery import ChildHandle, Nursery
 from executor.records import ChildOptions
 from messaging.broker import Broker
 from tests.executor.conversation import Conversation
+from tests.executor.engine import Engine
 from tests.executor.installation import Installation
 
 
@@ -64,3 +66,20 @@ def start_executor(installation: Installation) -> Iterator[Callable[..., Executo
         executor.request_stop(now=True)
     for executor in executors:
         executor.stop()
+
+
+@pytest.fixture
+def engine(docker_engine: str) -> Iterator[Engine]:
+    """The Docker Engine; what a test began there is removed at its end."""
+    client = docker.DockerClient(timeout=30)
+    engine = Engine(client, docker_engine)
+    yield engine
+    engine.remove_all()
+    client.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> dict[str, Any]:
+    """Settings of storage whose files are copied."""
+    (tmp_path / "store").mkdir()
+    return {"storage": "nfs", "storage_options": {"workdir": str(tmp_path / "store")}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from executor.records import (
     LeaseQuestion,
     RunLaunch,
     TaskEvent,
+    TransferAnswer,
+    TransferQuestion,
     Upward,
 )
 from messaging.wire import LaunchJob
@@ -25,6 +28,8 @@ class Conversation:
         self.child = child
         self.records: list[Upward] = []
         self.holds_lease = True
+        #: Where the transfer process listens.
+        self.transfer_address = ""
         self._tmp_path = tmp_path
         self._count = 0
 
@@ -43,9 +48,17 @@ class Conversation:
             self.records.append(record)
             if isinstance(record, LeaseQuestion):
                 self.child.send(LeaseAnswer(record.number, self.holds_lease))
+            if isinstance(record, TransferQuestion):
+                self.child.send(TransferAnswer(record.number, self.transfer_address))
             if isinstance(record, Done):
                 return record
         return None
+
+    def end_in_thread(self, ends: list[Done | None]) -> threading.Thread:
+        """Go on answering in a thread, which adds what `end` answers to `ends`."""
+        thread = threading.Thread(target=lambda: ends.append(self.end()), daemon=True)
+        thread.start()
+        return thread
 
     def run(self, job: LaunchJob) -> LaunchEnded:
         """Run the launch to its end."""

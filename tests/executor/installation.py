@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import events.types
+from executor.held_job import HeldJob
 from executor.settings import ExecutorSettings
 from messaging.broker import Broker
+from messaging.leases import Lease
 from messaging.names import Names
 from messaging.pubsub import Outgoing, PubSub, Received
 from messaging.topology import ensure_dispatcher, ensure_pool
@@ -16,6 +18,12 @@ from messaging.wire import Cancel, Finished, LaunchJob, Update, decode_update
 from tests.waiting import wait_until
 
 LEASE_SECONDS = 10.0
+
+
+def held(job: LaunchJob) -> HeldJob:
+    """A job that an executor holds."""
+    message = Received("ack", b"", {}, "message", 0.0, 1)
+    return HeldJob(job, message, Lease("label", message, 0.0, 60.0))
 
 
 class Installation:

@@ -162,3 +162,32 @@ class LaunchPadUser(FiretaskBase):
         if self.get("query"):
             self.launchpad.fireworks.find_one({})
         return FWAction(stored_data={"fw_id": self.fw_id, "has_wfs": hasattr(self.launchpad, "x")})
+
+
+def die_in_private(marker: str) -> None:
+    """Leave a private directory behind at the first call; the marker says where."""
+    if not Path(marker).exists():
+        private = Path.cwd() / ".portfire-private"
+        private.mkdir()
+        Path(marker).write_text(str(private))
+        kill_self()
+
+
+def kill_self() -> None:
+    """Be killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def context_facts() -> dict[str, Any]:
+    """What a job is told of its executor's settings."""
+    context = current_context()
+    return {
+        "wants_output": context.wants_output,
+        "prefix": context.prefix,
+        "max_memory": context.policy.max_memory,
+        "stop_grace": context.stop_grace,
+        "container_network": context.container_network,
+        "image_turns": str(context.image_turns),
+        "memory_step": context.memory_step,
+    }

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from storage_backends.contract import Entry, StorageBackend, Transfer
+from storage_backends.pool import TransferPool
+from storage_backends.watch import Watch
 from tests.services import missing
 
 
@@ -39,20 +41,24 @@ class FaultyBackend(StorageBackend):
         self._fault = fault
 
     @classmethod
-    def open(cls, options: dict[str, Any]) -> StorageBackend:
+    def open(cls, options: dict[str, Any], pool: TransferPool) -> StorageBackend:
         raise NotImplementedError
 
     @property
     def shared_directory(self) -> Path | None:
         return self._inner.shared_directory
 
-    def fetch(self, name: str, target: Path) -> Transfer:
+    def fetch(
+        self, name: str, target: Path, *, watch: Watch | None = None, read_only: bool = False
+    ) -> Transfer:
         self._fault("fetch", name)
-        return self._inner.fetch(name, target)
+        return self._inner.fetch(name, target, watch=watch, read_only=read_only)
 
-    def store(self, source: Path, name: str, *, within: Path) -> Transfer:
+    def store(
+        self, source: Path, name: str, *, within: Path, watch: Watch | None = None
+    ) -> Transfer:
         self._fault("store", name)
-        return self._inner.store(source, name, within=within)
+        return self._inner.store(source, name, within=within, watch=watch)
 
     def entries(self, name: str) -> list[Entry]:
         self._fault("entries", name)
@@ -61,3 +67,6 @@ class FaultyBackend(StorageBackend):
     def remove(self, name: str) -> None:
         self._fault("remove", name)
         self._inner.remove(name)
+
+    def close(self) -> None:
+        self._inner.close()

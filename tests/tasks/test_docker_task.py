@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -92,6 +93,34 @@ def test_files_and_trees_go_in_and_out(run: Run, context: RecordingContext, stor
     assert stored["bytes"]["stage_in"] == 8
     assert len(context.types) == 6
     assert context.fields("execution.finished")["metrics"]["seconds"] > 0
+
+
+def test_outputs_that_are_wanted_on_failure_are_stored_then(run: Run, store: Path) -> None:
+    failure(
+        run,
+        sh("cd /data; echo 1 > result; echo 2 > core; echo 3 > plots/p; exit 3"),
+        outputs=["/data/result"],
+        outputs_on_failure=["/data/core", "plots/", "/data/unwritten"],
+    )
+    stored = [path.name for path in sorted(store.rglob("*")) if path.is_file()]
+    assert stored == ["core", "p"]
+
+
+def test_inputs_that_are_read_only_cannot_be_altered(run: Run, store: Path) -> None:
+    (store / "run").mkdir()
+    (store / "run/in").write_text("as it was\n")
+    tries = sh("cat /data/in; echo x > /data/in")
+    error = failure(run, tries, inputs=["in"], read_only_inputs=True)
+    assert error.phase == "execution"
+    assert "as it was" in error.details["output"]
+    assert "Read-only" in error.details["output"]
+
+
+@pytest.mark.parametrize(("name", "output"), [("x", "x"), ("data/", "data/sub/"), ("a/b", "a/")])
+def test_read_only_inputs_are_no_outputs(run: Run, name: str, output: str) -> None:
+    error = failure(run, ["true"], inputs=[name], outputs=[output], read_only_inputs=True)
+    assert error.phase == "stage-in"
+    assert "share files" in error.reason
 
 
 def test_outputs_belong_to_the_executors_user(run: Run, store: Path) -> None:
@@ -235,7 +264,7 @@ def test_containers_left_behind_are_found_by_their_labels(
     context: RecordingContext,
 ) -> None:
     for job, attempt in (("a", 1), ("a", 2), ("b", 1)):
-        labels = job_labels(context.executor, job, attempt)
+        labels = job_labels(replace(context, job=job, attempt=attempt))
         client.containers.run(docker_engine, ["sleep", "60"], labels=labels, detach=True)
     assert remove_containers(executor="another") == 0
     assert remove_containers(executor=context.executor, job="a", attempt=1) == 1
@@ -290,7 +319,7 @@ def test_an_engine_that_is_not_there_is_said_in_one_line(
         ({"outputs": [">/data/tree/"]}, "expected a file"),
         ({"outputs": [7]}, "expected a path"),
         ({"outputs": ["/data/x", "x"]}, "twice"),
-        ({"storage_prefix": "gs://bucket"}, "unknown storage backend 'gs'"),
+        ({"storage_prefix": "gs://bucket?x"}, "no query"),
         ({"storage_prefix": "a/../.."}, "storage prefix"),
         ({"image": ""}, "image"),
         ({"image": 7}, "image"),

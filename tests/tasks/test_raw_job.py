@@ -17,7 +17,7 @@ from tests.tasks.conftest import RecordingContext
 def run(directory: Path, **fields: Any) -> Reply:
     job = decode_job(json.dumps(fields).encode())
     assert isinstance(job, RawJob)
-    reply = run_raw_job(job, "job-1", directory)
+    reply = run_raw_job(job, "job-1", directory).reply
     assert decode_reply(reply.encode()) == reply
     return reply
 
@@ -141,7 +141,8 @@ def test_a_signal_is_a_negative_status(context: RecordingContext, launch_directo
         ({"executable": "true", "inputs": named("../up")}, "../up"),
         ({"executable": "true", "outputs": named("/etc/x")}, "/etc/x"),
         ({"executable": "true", "inputs": named("a", "a")}, "twice"),
-        ({"executable": "true", "options": {"storage": "s3"}}, "has local, nfs"),
+        ({"executable": "true", "options": {"storage": "tape"}}, "has cloud, gcs"),
+        ({"executable": "true", "options": {"storage": "gcs"}}, "names a bucket"),
         ({"executable": "sleep", "args": "60", "timeout": 0.2}, "timed out after 0.2 s"),
     ],
 )

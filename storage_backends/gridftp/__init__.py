@@ -1,0 +1,1 @@
+"""GridFTP, by the programs of Globus."""

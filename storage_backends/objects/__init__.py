@@ -1,0 +1,1 @@
+"""A backend on any store of objects: trees, ranges, whole files, checksums."""

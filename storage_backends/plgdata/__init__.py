@@ -1,0 +1,1 @@
+"""PL-Grid Data."""

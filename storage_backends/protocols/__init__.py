@@ -1,0 +1,1 @@
+"""Whatever fsspec has a protocol for."""

@@ -1,0 +1,1 @@
+"""S3, by way of s3fs."""

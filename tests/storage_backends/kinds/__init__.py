@@ -1,0 +1,1 @@
+"""The kinds of store that sit the exam: one module for each backend."""

@@ -1,0 +1,1 @@
+"""Kept containers, on a real Docker Engine."""
