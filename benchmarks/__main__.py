@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import latency, memory, throughput
+from benchmarks import containers, latency, memory, storage, throughput
 
 if __name__ == "__main__":
-    for benchmark in (throughput, latency, memory):
+    for benchmark in (throughput, latency, memory, storage, containers):
         benchmark.main()
         print()
