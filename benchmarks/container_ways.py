@@ -20,11 +20,11 @@ from pathlib import Path
 
 from benchmarks.files import ROOT
 from benchmarks.measured import Cost, cost_of
-from executor.containers import EXECUTOR_LABEL, JOB_LABEL
+from executor.containers.engine import connect
+from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL
 from executor.context import StandaloneContext, use_context
-from executor.docker_engine import connect
 from executor.docker_task import DockerTask
-from executor.warm_containers import WarmContainers
+from executor.warm.containers import WarmContainers
 
 #: What is printed in the output case, and where to.
 LARGE, PRINTED = "large", "printed"

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from executor.containers import EXECUTOR_LABEL, JOB_LABEL, PREFIX_LABEL, warm_job
+from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL, PREFIX_LABEL, warm_job
 from executor.context import JobContext, use_context
 from executor.interruption import CLEAN_UP_SECONDS, KILL_AFTER_SECONDS, Interruption
 from executor.lifeline import tie_to_executor
@@ -49,7 +49,7 @@ from executor.records import (
 from executor.rocket_run import RocketRun, quiet_fireworks
 from executor.surroundings import job_surroundings
 from executor.task_names import register_task_names
-from executor.warm_containers import WarmContainers
+from executor.warm.containers import WarmContainers
 from messaging.errors import JobInterrupted
 from messaging.wire import Reply
 from storage_backends.contract import StorageBackend

@@ -11,9 +11,9 @@ from fireworks import FiretaskBase, FWAction, explicit_serialize
 from executor.capture import Output, parse_outputs
 from executor.context import JobContext, current_context
 from executor.failures import phase_error
-from executor.job_storage import JobStorage, job_storage
+from executor.files.staging import Report, StagedJob, run_staged
+from executor.files.storage import JobStorage, job_storage
 from executor.program import Program, checked_env, checked_file, checked_timeout, command_line
-from executor.staging import Report, StagedJob, run_staged
 from executor.task_parameters import listed, mapping
 from messaging.errors import JobError, PortfireError
 from storage_backends.paths import checked_names

@@ -22,7 +22,7 @@ from storage_backends.registry import open_backend
 
 if TYPE_CHECKING:
     # Not at run time: only jobs in containers need the Docker SDK.
-    from executor.warm_containers import WarmContainers
+    from executor.warm.containers import WarmContainers
 
 DEFAULT_TIMEOUT = 3600.0
 #: Seconds between SIGTERM and SIGKILL of a container.

@@ -28,6 +28,8 @@ from events.publisher import EventPublisher
 from executor.cancellations import Cancellations
 from executor.control import ControlListener
 from executor.drain import drain
+from executor.files.transfers import Transfers
+from executor.files.workspace import usable_workdir
 from executor.heartbeat import Heartbeat
 from executor.held_job import HeldJobs
 from executor.household import Household
@@ -39,9 +41,7 @@ from executor.report import Reporter
 from executor.settings import ExecutorSettings
 from executor.slot import Slot
 from executor.subscriptions import Subscriptions
-from executor.transfers import Transfers
 from executor.updates import UpdateWriter, host_and_ip
-from executor.workspace import usable_workdir
 from messaging.errors import PortfireError
 from messaging.leases import Lease, LeaseKeeper
 

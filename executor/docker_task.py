@@ -9,14 +9,14 @@ from typing import Any
 from fireworks import FiretaskBase, FWAction, explicit_serialize
 
 from executor.capture import parse_outputs, split_capture
-from executor.container_execution import ContainerExecution, DockerCommand
-from executor.container_parameters import PARAMETERS, container_parameters
+from executor.containers.execution import ContainerExecution, DockerCommand
+from executor.containers.parameters import PARAMETERS, container_parameters
 from executor.context import JobContext, current_context
 from executor.failures import phase_error
-from executor.image_reference import ImageReference
-from executor.job_storage import JobStorage, job_storage
+from executor.files.staging import Report, StagedJob, run_staged
+from executor.files.storage import JobStorage, job_storage
+from executor.images.reference import ImageReference
 from executor.program import checked_timeout
-from executor.staging import Report, StagedJob, run_staged
 from executor.task_parameters import flag, listed, mapping
 from messaging.errors import JobError, PortfireError
 from storage_backends.paths import PathError, checked_names
@@ -41,7 +41,7 @@ class DockerTask(FiretaskBase):
     - ``timeout``: seconds, by default an hour.
 
     And ``storage``, ``options``, ``workdir`` as of CommandTask, and what the container is to be:
-    `executor.container_parameters`. The command runs as the executor's user and group unless
+    `executor.containers.parameters`. The command runs as the executor's user and group unless
     ``user`` says otherwise. The container is removed in every ending. Raises PhaseError.
     """
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from executor.containers import remove_all, remove_containers
+from executor.containers.finding import remove_all, remove_containers
+from executor.containers.residents import Residence
 from executor.failures import one_line
+from executor.files.places import JobPlaces
 from executor.held_job import HeldJobs
 from executor.housekeeping import Housekeeping
-from executor.job_places import JobPlaces
 from executor.records import ChildOptions
-from executor.residents import Residence
 from executor.settings import ExecutorSettings
 from executor.task_log import TaskLog
 from messaging.errors import PortfireError

@@ -6,9 +6,9 @@ import logging
 import threading
 from pathlib import Path
 
-from executor.containers import remove_all, remove_unheld
+from executor.containers.finding import remove_all, remove_unheld
+from executor.containers.residents import reap
 from executor.held_job import HeldJobs
-from executor.residents import reap
 
 log = logging.getLogger(__name__)
 

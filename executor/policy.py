@@ -12,7 +12,7 @@ from messaging.errors import JobError
 
 if TYPE_CHECKING:
     # Not at run time: the daemon, which needs no Docker SDK, imports this.
-    from executor.container_parameters import ContainerParameters
+    from executor.containers.parameters import ContainerParameters
 
 _SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd", "/run/podman")
 

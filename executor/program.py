@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from executor.command import Command, failure_reason, run_command
-from executor.staging import Executed
-from executor.workspace import Workspace
+from executor.files.staging import Executed
+from executor.files.workspace import Workspace
 from messaging.errors import JobError
 from storage_backends.paths import PathError, below, checked_name, is_tree
 

@@ -8,10 +8,10 @@ from typing import Any
 from executor.capture import Output, parse_outputs
 from executor.context import JobContext, current_context
 from executor.failures import one_line, phase_error
-from executor.job_storage import JobStorage, job_storage
+from executor.files.staging import Report, StagedJob, run_staged
+from executor.files.storage import JobStorage, job_storage
 from executor.outcome import RawEnded
 from executor.program import Program, arguments, checked_env, checked_file, checked_timeout
-from executor.staging import Report, StagedJob, run_staged
 from messaging.errors import JobError, PortfireError
 from messaging.wire import RawJob, Reply
 from storage_backends.paths import checked_names

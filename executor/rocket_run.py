@@ -21,7 +21,7 @@ from executor.command_task import CommandTask
 from executor.context import JobContext
 from executor.docker_task import DockerTask
 from executor.failures import PhaseError, Retry, one_line
-from executor.files_between import FilesBetween, store_if_possible
+from executor.files.between import FilesBetween, store_if_possible
 from executor.launchpad_proxy import LaunchPadProxy, UnusableFireworkError
 from executor.outcome import LaunchEnded, fizzled
 from executor.policy import PolicyError

@@ -232,7 +232,7 @@ class ExecutorSettings(PubSubSettings):
 
 def _bytes(text: str) -> int:
     # Imported late: only who sets it needs the Docker SDK.
-    from executor.container_parameters import byte_size
+    from executor.containers.parameters import byte_size
 
     try:
         return byte_size(text, "max_memory")

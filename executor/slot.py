@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from executor.failures import one_line
+from executor.files.transfers import Transfers
 from executor.held_job import HeldJob
 from executor.household import Household
 from executor.intake import Intake
@@ -30,7 +31,6 @@ from executor.records import (
     Upward,
 )
 from executor.report import Reporter
-from executor.transfers import Transfers
 from messaging.leases import LeaseKeeper
 from messaging.wire import LaunchJob
 from storage_backends.errors import StorageTransientError

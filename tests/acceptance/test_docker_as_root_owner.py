@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from executor.containers import SOCKET
+from executor.containers.finding import SOCKET
 from tests.services import missing
 
 #: Somebody who is not root, and has no name.

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from executor.containers import warm_job
+from executor.containers.finding import warm_job
 from executor.daemon import Executor
 from executor.held_job import HeldJobs
 from executor.housekeeping import Housekeeping

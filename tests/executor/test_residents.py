@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from executor.residents import Residence, reap
+from executor.containers.residents import Residence, reap
 from messaging.errors import ServiceError, UsageError
 
 #: An executor that has a launch and a raw job when it is killed.
 _DIES = """
 import os, signal, sys
 from pathlib import Path
-from executor.residents import Residence
+from executor.containers.residents import Residence
 workdir = Path(sys.argv[1])
 residence = Residence(workdir, "dead")
 residence.enter(lambda executor: 0)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from executor.files.transfers import Transfers
 from executor.nursery import Nursery
 from executor.settings import ExecutorSettings
-from executor.transfers import Transfers
 from messaging.errors import UsageError
 from storage_backends.errors import StorageNotFoundError, StorageTransientError
 from storage_backends.service.client import RemoteBackend
@@ -197,7 +197,7 @@ import sys
 from pathlib import Path
 from executor.nursery import Nursery
 from executor.settings import ExecutorSettings
-from executor.transfers import Transfers
+from executor.files.transfers import Transfers
 nursery = Nursery()
 nursery.start()
 transfers = Transfers(nursery, ExecutorSettings(), Path({str(tmp_path)!r}))

@@ -14,7 +14,7 @@ import pytest
 
 from executor.context import StandaloneContext
 from executor.daemon import Executor
-from executor.moving import AnnouncingWatch
+from executor.files.moving import AnnouncingWatch
 from executor.records import Done
 from messaging.errors import UsageError
 from messaging.wire import LaunchJob

@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import pytest
 
-from executor.containers import EXECUTOR_LABEL
+from executor.containers.finding import EXECUTOR_LABEL
 from executor.docker_task import DockerTask
 from executor.failures import PhaseOutageError
 from tests.services import missing

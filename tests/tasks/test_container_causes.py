@@ -14,10 +14,10 @@ import docker
 import psutil
 import pytest
 
-from executor.container_end import ContainerEnded
-from executor.container_run import run_container
-from executor.container_spec import ContainerSpec, Resources
-from executor.docker_engine import connected
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import connected
+from executor.containers.run import run_container
+from executor.containers.spec import ContainerSpec, Resources
 from tests.services import missing
 from tests.waiting import wait_until
 

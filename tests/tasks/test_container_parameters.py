@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.container_parameters import byte_size, container_parameters
+from executor.containers.parameters import byte_size, container_parameters
 from messaging.errors import JobError
 
 

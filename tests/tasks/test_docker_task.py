@@ -17,7 +17,7 @@ import docker
 import pytest
 from fireworks import Firework
 
-from executor.containers import job_labels, remove_containers
+from executor.containers.finding import job_labels, remove_containers
 from executor.docker_task import DockerTask
 from executor.failures import PhaseError, PhaseFailedError, PhaseOutageError
 from messaging.errors import JobError, JobInterrupted, ServiceError

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from examples.wordcount.image import make_image
-from executor import container_watch
+from executor.containers import watch as container_watch
 from executor.docker_task import DockerTask
 from executor.failures import PhaseOutageError
 from tests.services import guard, missing

@@ -9,7 +9,7 @@ import pytest
 from fireworks import Firework, ScriptTask
 
 from executor.failures import PhaseError
-from executor.files_between import FilesBetween, store_if_possible
+from executor.files.between import FilesBetween, store_if_possible
 from messaging.errors import JobInterrupted
 from tests.tasks.conftest import RecordingContext
 

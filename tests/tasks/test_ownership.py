@@ -14,8 +14,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from executor.containers import SOCKET
-from executor.ownership import take_over
+from executor.containers.finding import SOCKET
+from executor.containers.ownership import take_over
 from tests.services import missing
 
 #: Somebody who is not root, and has no name.
@@ -24,11 +24,11 @@ _USER = 54321
 _WRITE = """
 import sys
 from pathlib import Path
-from executor.container_run import run_container
-from executor.container_spec import BindMount, ContainerSpec
-from executor.docker_engine import connected
-from executor.ownership import take_over
-from executor.workspace import open_workspace
+from executor.containers.run import run_container
+from executor.containers.spec import BindMount, ContainerSpec
+from executor.containers.engine import connected
+from executor.containers.ownership import take_over
+from executor.files.workspace import open_workspace
 directory, image, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 with open_workspace(directory, None) as workspace:
     line = (

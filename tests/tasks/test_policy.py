@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.container_parameters import container_parameters
+from executor.containers.parameters import container_parameters
 from executor.policy import Policy, PolicyError
 
 IMAGE = "europe-docker.pkg.dev/lab/models/cell:3"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from executor import job_storage
+from executor.files import storage as job_storage
 from executor.raw_job import run_raw_job
 from messaging.wire import RawJob, Reply, decode_job
 from storage_backends import StorageBackend, open_backend

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from executor.docker_engine import connected
+from executor.containers.engine import connected
 from tests.services.registry import Registries
 from tests.tasks.images.published import PublishedImage
 from tests.tasks.images.registry_proxy import RegistryProxy

@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from executor.docker_engine import connected
-from executor.images import checked_pull_policy, ensure_image
+from executor.containers.engine import connected
+from executor.images.ensuring import checked_pull_policy, ensure_image
 from messaging.errors import PortfireError
 from tests.tasks.conftest import RecordingContext
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from google.auth.compute_engine import detect_gce_residency_linux
 
-from executor.registry_credentials import registry_credentials
+from executor.images.credentials import registry_credentials
 from tests.tasks.images.conftest import Configure, login
 
 GOOGLE = "europe-docker.pkg.dev"
@@ -137,7 +137,7 @@ def metadata() -> Iterator[str]:
 def ask(registries: list[str], metadata: str = "") -> list[dict[str, str]]:
     """Credentials as a fresh process gets them: google.auth reads its environment when loaded."""
     program = (
-        "import json, sys; from executor.registry_credentials import registry_credentials as ask; "
+        "import json, sys; from executor.images.credentials import registry_credentials as ask; "
         "print(json.dumps([ask(registry) for registry in sys.argv[1:]]))"
     )
     environment = {**os.environ, "GCE_METADATA_HOST": metadata}

@@ -13,8 +13,8 @@ import docker
 import psutil
 import pytest
 
-from executor.docker_engine import connected
-from executor.images import ensure_image
+from executor.containers.engine import connected
+from executor.images.ensuring import ensure_image
 from messaging.errors import ServiceError
 from tests.services import guard, missing, session
 from tests.services.docker_engine import answers

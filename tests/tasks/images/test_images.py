@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from executor import image_pull
-from executor.image_pull import PullRetries
-from executor.images import PullPolicy, checked_pull_policy, ensure_image
+from executor.images import pull as image_pull
+from executor.images.ensuring import PullPolicy, checked_pull_policy, ensure_image
+from executor.images.pull import PullRetries
 from messaging.errors import JobError, JobInterrupted, PortfireError, ServiceError
 from tests.services.registry import PASSWORD, USER, Registries, start_registry
 from tests.tasks.conftest import RecordingContext

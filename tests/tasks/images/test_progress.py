@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from events.types import EVENT_TYPES, make_event
-from executor.image_pull import PullProgress
+from executor.images.pull import PullProgress
 
 
 def line(layer: str, status: str, current: int = 0, total: int = 0) -> dict[str, Any]:

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.image_pull import PullRetries
-from executor.image_reference import ImageReference, is_for
-from executor.pull_failures import PullOutageError, PullRefusedError, presentable, pull_failure
+from executor.images.pull import PullRetries
+from executor.images.pull_failures import (
+    PullOutageError,
+    PullRefusedError,
+    presentable,
+    pull_failure,
+)
+from executor.images.reference import ImageReference, is_for
 from messaging.errors import JobError
 
 IMAGE = ImageReference.parse("registry.example:5000/team/app:1")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from executor.pull_turns import pull_turn
+from executor.images.pull_turns import pull_turn
 from messaging.errors import JobError, JobInterrupted, ServiceError
 from tests.tasks.images.published import PublishedImage
 from tests.tasks.images.registry_proxy import Answer, RegistryProxy

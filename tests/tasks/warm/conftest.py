@@ -13,12 +13,12 @@ from typing import Any
 import docker
 import pytest
 
-from executor.container_end import ContainerEnded
-from executor.container_output import Listener
-from executor.container_spec import ContainerSpec
-from executor.containers import EXECUTOR_LABEL, JOB_LABEL, remove_containers
-from executor.docker_engine import connected
-from executor.warm_containers import WarmContainers
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import connected
+from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL, remove_containers
+from executor.containers.output import Listener
+from executor.containers.spec import ContainerSpec
+from executor.warm.containers import WarmContainers
 from tests.waiting import wait_until
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import docker
 import pytest
 
-from executor.container_run import run_container
-from executor.container_spec import ContainerSpec
-from executor.image_defaults import ImageDefaults
+from executor.containers.run import run_container
+from executor.containers.spec import ContainerSpec
+from executor.images.defaults import ImageDefaults
 from messaging.errors import JobError
 
 _IMAGE = ImageDefaults(entrypoint=("enter",), command=("by", "default"), working_dir="/w")

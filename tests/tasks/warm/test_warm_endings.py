@@ -11,7 +11,7 @@ from types import FrameType
 import docker
 import pytest
 
-from executor.container_spec import Resources
+from executor.containers.spec import Resources
 from messaging.errors import JobInterrupted, ServiceError
 from tests.tasks.warm.conftest import Slot
 
@@ -132,7 +132,7 @@ def test_an_interruption_stops_the_job_and_goes_on(slot: Slot) -> None:
 def test_a_container_that_somebody_removes_is_no_success(
     slot: Slot, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("executor.container_watch._PATIENCE", 0.5)
+    monkeypatch.setattr("executor.containers.watch._PATIENCE", 0.5)
     slot.run(["true"])
     (container,) = slot.containers()
     slot.next_job()

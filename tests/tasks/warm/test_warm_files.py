@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.warm_files import WarmFiles
+from executor.warm.files import WarmFiles
 
 _SOMEBODY = 4711
 

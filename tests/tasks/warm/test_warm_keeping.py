@@ -13,8 +13,8 @@ from typing import Any
 import docker
 import pytest
 
-from executor.container_spec import Resources
-from executor.warm_container import NotReusableError
+from executor.containers.spec import Resources
+from executor.warm.container import NotReusableError
 from messaging.errors import JobInterrupted, ServiceError
 from tests.tasks.warm.conftest import Slot
 from tests.tasks.warm.shells import shell_image
@@ -70,7 +70,7 @@ def test_one_that_ended_while_idle_is_replaced(
 def test_one_that_does_not_answer_is_replaced(
     slot: Slot, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("executor.warm_run._BEGINNING", 1.0)
+    monkeypatch.setattr("executor.warm.run._BEGINNING", 1.0)
     slot.run(["true"])
     (container,) = slot.containers()
     client.pause(container)

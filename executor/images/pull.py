@@ -14,12 +14,12 @@ import docker
 import requests
 from docker.auth import encode_header
 
+from executor.containers.engine import REQUEST_TIMEOUT, engine_errors
 from executor.context import JobContext
-from executor.docker_engine import REQUEST_TIMEOUT, engine_errors
 from executor.failures import one_line
-from executor.image_reference import ImageReference
-from executor.pull_failures import PullOutageError, pull_failure
-from executor.registry_credentials import registry_credentials
+from executor.images.credentials import registry_credentials
+from executor.images.pull_failures import PullOutageError, pull_failure
+from executor.images.reference import ImageReference
 from messaging.errors import ServiceError
 
 logger = logging.getLogger(__name__)

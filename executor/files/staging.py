@@ -19,11 +19,11 @@ from executor.capture import Output, log_footer, log_header, write_log
 from executor.command import Ended
 from executor.context import JobContext
 from executor.failures import Phase, PhaseFailedError, PhaseMemoryError, one_line
-from executor.job_storage import JobStorage
-from executor.moving import Moved, fetch_inputs, store_outputs
+from executor.files.moving import Moved, fetch_inputs, store_outputs
+from executor.files.storage import JobStorage
+from executor.files.workspace import Workspace, open_workspace
 from executor.phases import told_phase
 from executor.tail import tail
-from executor.workspace import Workspace, open_workspace
 from executor.written import ExpectedOutputs, is_there
 from messaging.errors import PortfireError
 from storage_backends.contract import Upload

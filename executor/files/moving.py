@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from executor.context import JobContext
-from executor.job_storage import JobStorage
+from executor.files.storage import JobStorage
 from storage_backends.contract import Transfer, Upload
 from storage_backends.watch import Watch
 

@@ -29,10 +29,10 @@ from fireworks.core.firework import Firework
 
 from executor.context import JobContext
 from executor.failures import PhaseError
-from executor.job_storage import JobStorage, job_storage
-from executor.moving import AnnouncingWatch, Moved, store_outputs
+from executor.files.moving import AnnouncingWatch, Moved, store_outputs
+from executor.files.storage import JobStorage, job_storage
+from executor.files.workspace import remove_tree
 from executor.phases import told_phase
-from executor.workspace import remove_tree
 from messaging.errors import JobError
 from storage_backends.contract import Transfer, Upload
 from storage_backends.errors import StorageDeniedError

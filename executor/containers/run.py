@@ -18,12 +18,12 @@ import docker
 import requests
 from docker.errors import APIError, DockerException
 
-from executor.container_end import ContainerEnded
-from executor.container_output import Listener, OutputFollower, copy_output
-from executor.container_spec import ContainerSpec, create_container
-from executor.container_stats import StatsSampler
-from executor.container_watch import KILLED, SLOW_ENGINE, ContainerWatch
-from executor.docker_engine import REQUEST_TIMEOUT, connect, connected, engine_errors
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import REQUEST_TIMEOUT, connect, connected, engine_errors
+from executor.containers.output import Listener, OutputFollower, copy_output
+from executor.containers.spec import ContainerSpec, create_container
+from executor.containers.stats import StatsSampler
+from executor.containers.watch import KILLED, SLOW_ENGINE, ContainerWatch
 from executor.failures import one_line
 from messaging.errors import JobInterrupted, ServiceError
 

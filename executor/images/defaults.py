@@ -10,8 +10,8 @@ from typing import Any
 
 import docker
 
-from executor.container_spec import ContainerSpec
-from executor.docker_engine import engine_errors
+from executor.containers.engine import engine_errors
+from executor.containers.spec import ContainerSpec
 from messaging.errors import JobError
 
 

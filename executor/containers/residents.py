@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from executor.failures import one_line
-from executor.workspace import remove_private, remove_tree
+from executor.files.workspace import remove_private, remove_tree
 from messaging.errors import PortfireError, UsageError
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from executor.containers import remove_containers, warm_job
+from executor.containers.finding import remove_containers, warm_job
+from executor.containers.residents import Residence
+from executor.files.workspace import remove_private, remove_tree
 from executor.held_job import HeldJob
-from executor.residents import Residence
-from executor.workspace import remove_private, remove_tree
 from messaging.wire import LaunchJob, RawJob
 
 #: What a launch directory must have room for at the least: FireWorks' and our own small files.

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from executor.image_reference import ImageReference
+from executor.images.reference import ImageReference
 from messaging.errors import JobError, ServiceError
 
 

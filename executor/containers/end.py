@@ -34,7 +34,7 @@ class ContainerEnded:
     foreign_signals: tuple[str, ...] = ()
     #: The engine's own word on a failure to run it, or ``""``.
     error: str = ""
-    #: ``seconds``, and what `executor.container_stats` could see.
+    #: ``seconds``, and what `executor.containers.stats` could see.
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -80,7 +80,7 @@ def remove_all(
     assert wanted, "that would be everybody's"
     if _engine_is_absent():
         return 0
-    from executor.container_run import remove_labelled
+    from executor.containers.run import remove_labelled
 
     return remove_labelled(wanted)
 
@@ -93,8 +93,8 @@ def remove_unheld(executor: str, held: Callable[[], Collection[tuple[str, int]]]
     """
     if _engine_is_absent():
         return 0
-    from executor.container_run import remove_container
-    from executor.docker_engine import connected, engine_errors
+    from executor.containers.engine import connected, engine_errors
+    from executor.containers.run import remove_container
 
     wanted = {"label": f"{EXECUTOR_LABEL}={executor}"}
     count = 0

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from executor.container_output import Listener
+from executor.containers.output import Listener
 
 #: Where the pipes' directory is mounted in the container.
 PIPES = "/portfire-warm"

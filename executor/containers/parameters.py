@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from executor.container_spec import PIDS_LIMIT, Resources
+from executor.containers.spec import PIDS_LIMIT, Resources
 from executor.task_parameters import flag, listed, mapping
 from messaging.errors import JobError
 

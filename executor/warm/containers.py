@@ -19,14 +19,14 @@ from pathlib import Path
 
 import docker
 
-from executor.container_end import ContainerEnded
-from executor.container_output import Listener
-from executor.container_spec import ContainerSpec
-from executor.docker_engine import connected
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import connected
+from executor.containers.output import Listener
+from executor.containers.spec import ContainerSpec
 from executor.failures import one_line
-from executor.warm_container import NotReusableError, WarmContainer, WarmJob
-from executor.warm_run import NotBegunError
-from executor.workspace import remove_tree
+from executor.files.workspace import remove_tree
+from executor.warm.container import NotReusableError, WarmContainer, WarmJob
+from executor.warm.run import NotBegunError
 from messaging.errors import ServiceError
 
 logger = logging.getLogger(__name__)

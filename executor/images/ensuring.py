@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 import docker
 from docker.errors import ImageNotFound
 
-from executor.containers import engine_address
+from executor.containers.engine import engine_errors
+from executor.containers.finding import engine_address
 from executor.context import JobContext
-from executor.docker_engine import engine_errors
-from executor.image_pull import PullRetries, pull_image
-from executor.image_reference import ImageReference, is_for, platform_of
-from executor.pull_turns import pull_turn
+from executor.images.pull import PullRetries, pull_image
+from executor.images.pull_turns import pull_turn
+from executor.images.reference import ImageReference, is_for, platform_of
 from messaging.errors import JobError, ServiceError
 
 #: When the registry is asked: each time, if the engine lacks the image, or not at all.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.ownership import empty_as_root
+from executor.containers.ownership import empty_as_root
 from messaging.errors import UsageError
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from executor.files.transfer_process import TransferOptions, transfer_main
 from executor.nursery import Nursery
 from executor.settings import ExecutorSettings
-from executor.transfer_process import TransferOptions, transfer_main
 from storage_backends.errors import StorageTransientError
 from storage_backends.places.choice import Defaults, default_place
 from storage_backends.service.client import RemoteBackend

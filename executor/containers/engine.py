@@ -11,7 +11,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
-from executor.containers import SOCKET, engine_address
+from executor.containers.finding import SOCKET, engine_address
 from executor.failures import one_line
 from messaging.errors import JobError, PortfireError, ServiceError
 

@@ -14,13 +14,13 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from executor.container_end import ContainerEnded
-from executor.container_spec import ContainerSpec
-from executor.container_stats import StatsSampler
-from executor.container_watch import KILLED, SLOW_ENGINE, ContainerWatch
-from executor.docker_engine import connect
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import connect
+from executor.containers.spec import ContainerSpec
+from executor.containers.stats import StatsSampler
+from executor.containers.watch import KILLED, SLOW_ENGINE, ContainerWatch
 from executor.failures import one_line
-from executor.warm_shell import JobOutput, Report, Shell, ShellGoneError
+from executor.warm.shell import JobOutput, Report, Shell, ShellGoneError
 from messaging.errors import JobInterrupted, ServiceError
 
 logger = logging.getLogger(__name__)

@@ -11,20 +11,20 @@ from pathlib import Path
 import docker
 
 from executor.capture import Output
-from executor.container_end import ContainerEnded
-from executor.container_output import Listener
-from executor.container_parameters import ContainerParameters
-from executor.container_run import run_container
-from executor.container_spec import BindMount, ContainerSpec
-from executor.containers import job_labels
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import connected
+from executor.containers.finding import job_labels
+from executor.containers.output import Listener
+from executor.containers.ownership import take_over
+from executor.containers.parameters import ContainerParameters
+from executor.containers.run import run_container
+from executor.containers.spec import BindMount, ContainerSpec
 from executor.context import JobContext
-from executor.docker_engine import connected
-from executor.images import ensure_image
-from executor.ownership import take_over
-from executor.staging import Executed, StagedJob
+from executor.files.staging import Executed, StagedJob
+from executor.files.workspace import Workspace
+from executor.images.ensuring import ensure_image
 from executor.task_output import LineListener
-from executor.warm_container import NotReusableError
-from executor.workspace import Workspace
+from executor.warm.container import NotReusableError
 from storage_backends.paths import below, is_tree
 
 

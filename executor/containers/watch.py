@@ -18,8 +18,8 @@ import requests
 from docker.errors import DockerException
 from urllib3.exceptions import ReadTimeoutError
 
-from executor.container_end import ContainerEnded
-from executor.docker_engine import REQUEST_TIMEOUT, connected, engine_errors
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import REQUEST_TIMEOUT, connected, engine_errors
 from executor.failures import one_line
 from messaging.errors import ServiceError
 

@@ -1,4 +1,4 @@
-"""One kept container, in which jobs run one after the other. See `executor.warm_containers`."""
+"""One kept container, in which jobs run one after the other. See `executor.warm.containers`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import docker
 
-from executor.container_end import ContainerEnded
-from executor.container_output import Listener
-from executor.container_run import container_name, remove_container
-from executor.container_spec import BindMount, ContainerSpec, create_container
-from executor.container_watch import SLOW_ENGINE, ContainerWatch
-from executor.docker_engine import REQUEST_TIMEOUT, engine_errors
+from executor.containers.end import ContainerEnded
+from executor.containers.engine import REQUEST_TIMEOUT, engine_errors
+from executor.containers.output import Listener
+from executor.containers.run import container_name, remove_container
+from executor.containers.spec import BindMount, ContainerSpec, create_container
+from executor.containers.watch import SLOW_ENGINE, ContainerWatch
 from executor.failures import one_line
-from executor.image_defaults import ImageDefaults
-from executor.warm_files import OtherFileSystemError, WarmFiles
-from executor.warm_run import Idle, WarmRun
-from executor.warm_shell import PIPES, PROGRAM, JobOutput, Report, Shell, ShellGoneError
-from executor.workspace import remove_tree
+from executor.files.workspace import remove_tree
+from executor.images.defaults import ImageDefaults
+from executor.warm.files import OtherFileSystemError, WarmFiles
+from executor.warm.run import Idle, WarmRun
+from executor.warm.shell import PIPES, PROGRAM, JobOutput, Report, Shell, ShellGoneError
 from messaging.errors import JobError, PortfireError
 from storage_backends.paths import below
 

@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from executor.containers import job_labels
+from executor.containers.finding import job_labels
 from executor.context import current_context
 from executor.failures import one_line
 from messaging.errors import PortfireError
@@ -61,9 +61,9 @@ def _has_others(directory: Path) -> bool:
 
 def _as_root(directory: Path, image: str, program: str, *arguments: str) -> str:
     # Imported late: a job without containers needs no Docker SDK.
-    from executor.container_run import run_container
-    from executor.container_spec import BindMount, ContainerSpec
-    from executor.docker_engine import connected
+    from executor.containers.engine import connected
+    from executor.containers.run import run_container
+    from executor.containers.spec import BindMount, ContainerSpec
 
     spec = ContainerSpec(
         image=image,

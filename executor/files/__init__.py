@@ -1,0 +1,1 @@
+"""Files of a job: its directories, and what is staged in and out."""

@@ -1,0 +1,1 @@
+"""Kept containers, in which short jobs run one after the other."""
