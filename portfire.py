@@ -33,34 +33,57 @@ if TYPE_CHECKING:
     from commands.api import run_launchpad
     from dispatcher.daemon import Dispatcher
     from dispatcher.settings import DispatcherSettings
-    from events.subscriber import subscribe
+    from events.recording import read_events
+    from events.subscriber import Subscription, subscribe
     from executor.daemon import Executor
     from executor.settings import ExecutorSettings
+    from fleet.compute_engine import ComputeEngine
+    from fleet.template import VmTemplate
     from messaging.settings import PubSubSettings
 
 __all__ = [
+    "ComputeEngine",
     "Dispatcher",
     "DispatcherSettings",
     "Executor",
     "ExecutorSettings",
     "PortfireError",
     "PubSubSettings",
+    "Subscription",
     "UsageError",
+    "VmTemplate",
     "main",
+    "read_events",
     "run_launchpad",
     "subscribe",
 ]
 
 _HOMES = {
+    "ComputeEngine": "fleet.compute_engine",
     "Dispatcher": "dispatcher.daemon",
     "DispatcherSettings": "dispatcher.settings",
     "Executor": "executor.daemon",
     "ExecutorSettings": "executor.settings",
     "PubSubSettings": "messaging.settings",
+    "VmTemplate": "fleet.template",
+    "Subscription": "events.subscriber",
+    "read_events": "events.recording",
     "run_launchpad": "commands.api",
     "subscribe": "events.subscriber",
 }
-_COMMANDS = ("run", "executor", "dispatcher", "broker", "submit", "watch", "storage", "demo")
+_COMMANDS = (
+    "run",
+    "executor",
+    "dispatcher",
+    "broker",
+    "submit",
+    "watch",
+    "monitor",
+    "report",
+    "storage",
+    "gce",
+    "demo",
+)
 
 
 def __getattr__(name: str) -> Any:

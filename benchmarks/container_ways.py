@@ -18,9 +18,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import docker
+
 from benchmarks.files import ROOT
 from benchmarks.measured import Cost, cost_of
-from executor.containers.engine import connect
 from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL
 from executor.context import StandaloneContext, use_context
 from executor.docker_task import DockerTask
@@ -71,8 +72,8 @@ def cost(order: Pass) -> Cost:
 
 @contextmanager
 def _docker_sdk(order: Pass) -> Iterator[Job]:
-    """What a script of one's own does: create, start, wait, remove."""
-    client = connect()
+    """What a script of one's own does: create, start, wait, remove, by one client."""
+    client = docker.from_env().api
 
     def job() -> None:
         container = client.create_container(order.image, _ECHO)["Id"]

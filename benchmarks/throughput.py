@@ -1,87 +1,141 @@
-"""Jobs per second of a bag of no-op jobs: `portfire run` beside `rlaunch rapidfire`.
+"""Jobs per second of no-op PyTasks, by the shape of their workflow, beside other systems.
 
-    python -m benchmarks.throughput [--jobs 500] [--threads 2]
+    python -m benchmarks.throughput [--shape bag] [--jobs 500] [--peers installed]
 
-Whole processes are timed, from the command to its end, start-up included; the rate without
-start-up is what the LaunchPad says: from the first start to the last end of a launch.
+A bag is N workflows of one task; a fan (root, N tasks, join), a chain and layers (ten, each task
+with three parents) are one workflow. `command s` is from the command to its end, start-up
+included; for running daemons from the moment at which the jobs are in the LaunchPad. The steady
+rate is from the first start to the last end of a task, with two workers everywhere.
+
+Parsl, Dask and Celery are measured where they are installed:
+pip install parsl 'dask[distributed]' celery redis; Celery needs redis-server besides.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
+import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from benchmarks.database import Bench, bag, bench
+from benchmarks import launchers
+from benchmarks.database import Bench, bench
+from benchmarks.files import ROOT
+from benchmarks.rates import HEAD, Absent, Rate, text
+from benchmarks.shapes import SHAPES, graph
+
+#: Modules and programs that a peer needs, by its name; FireWorks' launchers are always there.
+PEERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "rlaunch": ((), ()),
+    "mlaunch": ((), ()),
+    "parsl": (("parsl",), ()),
+    "dask": (("distributed",), ()),
+    "celery": (("celery", "redis"), ("redis-server",)),
+}
+_LAUNCHERS = {"rlaunch": launchers.RAPIDFIRE, "mlaunch": launchers.MLAUNCH}
 
 
-def main() -> None:
-    """Measure and print a table."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    args = _parser().parse_args(arguments)
+    peers = _peers(args.peers)
+    rows = []
+    if not args.json:
+        print(HEAD)
+    with bench() as place:
+        for shape in args.shape:
+            for row in _rows(place, shape, args.jobs, peers, args.peer_jobs, args.threads):
+                rows.append(asdict(row))
+                if not args.json:
+                    # As they come: some take minutes.
+                    print(text(row), flush=True)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["bag"])
     parser.add_argument("--jobs", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    bin_directory = Path(sys.executable).parent
-    with bench() as place:
-        rows = [
-            _measure(
-                place,
-                "portfire",
-                args.jobs,
-                lambda file: [
-                    str(bin_directory / "portfire"),
-                    "run",
-                    "-l",
-                    str(file),
-                    "--threads",
-                    str(args.threads),
-                ],
-            ),
-            _measure(
-                place,
-                "rlaunch",
-                args.jobs,
-                lambda file: [str(bin_directory / "rlaunch"), "-s", "-l", str(file), "rapidfire"],
-            ),
-        ]
-    print(f"{args.jobs} one-task workflows of a no-op PyTask, portfire with {args.threads} threads")
-    print(f"{'':24}{'command s':>10}{'jobs/s':>9}{'jobs/s without start-up':>26}")
-    for name, seconds, steady in rows:
-        print(f"{name:24}{seconds:10.2f}{args.jobs / seconds:9.1f}{steady:26.1f}")
+    parser.add_argument(
+        "--peers",
+        default="rlaunch",
+        help=f"comma-separated, of {', '.join(PEERS)}; or `installed`, or `none` (rlaunch)",
+    )
+    parser.add_argument(
+        "--peer-jobs", type=int, help="fewer jobs for rlaunch and mlaunch, whose cost per job grows"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="slots, and workers of peers")
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
-def _measure(place: Bench, name: str, jobs: int, command: Any) -> tuple[str, float, float]:
-    launchpad, file = place.launchpad(f"throughput_{name}")
-    launchpad.bulk_add_wfs(bag(jobs))
-    directory = place.directory / f"throughput-{name}"
-    directory.mkdir()
+def _peers(chosen: str) -> list[str]:
+    if chosen == "none":
+        return []
+    if chosen == "installed":
+        return [name for name in PEERS if not missing(name)]
+    names = chosen.split(",")
+    for name in names:
+        if name not in PEERS:
+            raise SystemExit(f"--peers: no peer {name!r}: there are {', '.join(PEERS)}")
+    return names
+
+
+def missing(peer: str) -> list[str]:
+    """What a peer needs and is not installed."""
+    modules, programs = PEERS[peer]
+    return [
+        *(module for module in modules if importlib.util.find_spec(module) is None),
+        *(program for program in programs if shutil.which(program) is None),
+    ]
+
+
+def _rows(
+    place: Bench, shape: str, jobs: int, peers: list[str], peer_jobs: int | None, threads: int
+) -> Iterator[Rate | Absent]:
+    yield launchers.run_command(place, launchers.RUN, shape, jobs, threads)
+    yield launchers.run_daemons(place, shape, jobs, threads)
+    for peer in peers:
+        if peer in _LAUNCHERS:
+            fewer = peer_jobs or jobs
+            yield launchers.run_command(place, _LAUNCHERS[peer], shape, fewer, threads)
+        else:
+            yield _run_peer(peer, shape, jobs, threads)
+
+
+def _run_peer(peer: str, shape: str, jobs: int, threads: int) -> Rate | Absent:
+    system = f"{peer}, {threads} workers"
+    if lacking := missing(peer):
+        return Absent(system=system, shape=shape, reason=f"not installed: {', '.join(lacking)}")
     began = time.perf_counter()
-    _run(command(file), directory)
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.peers.{peer}_jobs", shape, str(jobs)],
+        cwd=ROOT,
+        env={**os.environ, "BENCHMARK_WORKERS": str(threads)},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+    )
+    if done.returncode:
+        return Absent(system=system, shape=shape, reason=done.stderr.strip().splitlines()[-1])
     seconds = time.perf_counter() - began
-    completed = launchpad.fireworks.count_documents({"state": "COMPLETED"})
-    if completed != jobs:
-        raise SystemExit(f"{name}: {completed} of {jobs} jobs completed")
-    return name, seconds, jobs / _span(launchpad)
-
-
-def _run(command: Sequence[str], directory: Path) -> None:
-    with (directory / "output.log").open("w") as log:
-        subprocess.run(command, cwd=directory, stdout=log, stderr=log, check=True, timeout=900)
-
-
-def _span(launchpad: Any) -> float:
-    """Seconds from the first start to the last end of the launches."""
-    launches = list(launchpad.launches.find({}, {"time_start": 1, "time_end": 1}))
-    first = min(datetime.fromisoformat(launch["time_start"]) for launch in launches)
-    last = max(datetime.fromisoformat(launch["time_end"]) for launch in launches)
-    return (last - first).total_seconds()
+    timing = json.loads(done.stdout.splitlines()[-1])
+    return Rate(
+        system=system,
+        shape=shape,
+        tasks=len(graph(shape, jobs)),
+        command_seconds=seconds,
+        steady_seconds=timing["steady"],
+    )
 
 
 if __name__ == "__main__":

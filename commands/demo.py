@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from commands.launchpads import Source, open_files
 from messaging.errors import PortfireError, UsageError
 
 _FOLDER = Path(".portfire") / "demo"
+_EVENTS = _FOLDER / "events.jsonl"
+_REPORT = _FOLDER / "report.html"
 _SHOWN_WORDS = 10
 
 
@@ -31,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the example; 1 when a job failed."""
     from rich.console import Console
 
+    from commands.kept_events import KeptEvents
     from commands.local_run import run_launchpad
     from commands.summary import job_table, print_summary
     from executor.settings import ExecutorSettings
@@ -38,19 +42,28 @@ def run(args: argparse.Namespace) -> int:
     if args.parts < 1:
         raise UsageError(f"--parts is {args.parts}: there must be one at least")
     _check_example()
+    _make_folder()
     console = Console(soft_wrap=True, highlight=False)
     folder = _FOLDER.resolve()
     settings = ExecutorSettings(threads=2, storage="nfs", workdir=Path(".portfire") / "work")
 
+    opened: list[Source] = []
+
     def open_source() -> Source:
         source = open_files(None, None, DEFAULT_FILE)
+        opened.append(source)
         _add_workflow(source, folder, args.parts, console)
         return source
 
-    result, records = run_launchpad(open_source, settings)
+    kept = KeptEvents(_EVENTS)
+    try:
+        result, records = run_launchpad(open_source, settings, on_event=kept.keep)
+    finally:
+        kept.close()
     console.print(job_table(records))
     console.print()
     print_summary(console, result, records)
+    _write_report(console, opened[0])
     if result.counts.fizzled:
         return 1
     if result.stopped:
@@ -58,6 +71,32 @@ def run(args: argparse.Namespace) -> int:
     _print_answer(console, folder)
     console.print(f"LaunchPad: {result.lpad} get_wflows -d more")
     return 0
+
+
+def _make_folder() -> None:
+    try:
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PortfireError(f"the demo cannot make {_FOLDER}: {exc.strerror or exc}") from exc
+
+
+def _write_report(console: Any, source: Source) -> None:
+    """What the demo did, as a page; without it the demo is as good."""
+    if importlib.util.find_spec("bokeh") is None:
+        console.print(f"events: {_EVENTS} (for a report: pip install 'portfire[report]')")
+        return
+    from commands.report import write_page
+    from commands.workflows import workflows_of
+    from events.recording import read_events
+    from events.report.story import gather
+
+    story = gather(read_events(_EVENTS))
+    try:
+        write_page(story, _REPORT, "Portfire: demo", workflows_of(source.launchpad, story.runs))
+    except PortfireError as exc:
+        console.print(f"no report: {exc}")
+        return
+    console.print(f"report: open {_REPORT.resolve()} in a browser", soft_wrap=True)
 
 
 def _check_example() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commands import options
 from commands.parent import add_parent_flag, obey_parent_flag
 from commands.signals import on_stop
+
+if TYPE_CHECKING:
+    from executor.vm.ending import Ending
+    from executor.vm.place import Vm
 
 
 def add(subparsers: Any) -> None:
@@ -20,7 +25,9 @@ def add(subparsers: Any) -> None:
         description="Pull jobs, stage their inputs in, run them, stage outputs out, report. Needs "
         "only environment variables: THREADS, STORAGE, PUBSUB_EMULATOR_HOST or "
         "GOOGLE_CLOUD_PROJECT, PORTFIRE_POOL, PORTFIRE_WORKDIR, PORTFIRE_PREFIX. SIGTERM stops it "
-        "in order: running jobs may finish, what remains is given back; a second one at once.",
+        "in order: running jobs may finish, what remains is given back; a second one at once. On a "
+        "VM of Compute Engine it takes settings from the VM's metadata attributes, and deletes the "
+        "VM when there is nothing to do, or attribute `quit` is `soon` or `when-idle`.",
     )
     options.add_pubsub(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="slots (env THREADS; cores)")
@@ -33,6 +40,12 @@ def add(subparsers: Any) -> None:
         default=None,
         help="log what containers print (PORTFIRE_LOG_TASKS)",
     )
+    parser.add_argument(
+        "--development",
+        action="store_true",
+        default=None,
+        help="keep the VM when the executor ends (PORTFIRE_DEVELOPMENT)",
+    )
     options.add_settings_file(parser)
     add_parent_flag(parser)
     parser.set_defaults(run=run, speaks=True)
@@ -40,20 +53,54 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run jobs until stopped."""
-    from executor.daemon import Executor
-    from executor.settings import ExecutorSettings
+    from executor.vm.ending import Ending
 
     obey_parent_flag(args)
-    settings = options.settings(ExecutorSettings, args)
+    vm = _this_vm(args)
+    ending = Ending(vm, vars(args), os.environ)
+    with ending.after_errors():
+        ended_by_itself = _run(args, vm, ending)
+    if ended_by_itself:
+        ending.delete()
+    return 0
+
+
+def _run(args: argparse.Namespace, vm: Vm | None, ending: Ending) -> bool:
+    """Whether the executor ended for having nothing more to do."""
+    from executor.daemon import Executor
+    from executor.settings import ExecutorSettings
+    from executor.vm.life import Life
+
+    settings = options.settings(
+        ExecutorSettings,
+        args,
+        attributes=vm.attributes if vm else None,
+        defaults=vm.defaults() if vm else None,
+    )
+    settings = vm.complete(settings) if vm else settings
+    ending.obey(settings)
     if settings.log_tasks:
         _show_tasks()
     executor = Executor(settings)
-    with on_stop(
-        lambda: executor.request_stop("got a signal"),
-        lambda: executor.request_stop("got a second signal", now=True),
-    ):
+    life = Life(executor, vm)
+    insist = lambda: executor.request_stop("got a second signal", now=True)  # noqa: E731
+    with on_stop(life.signalled, insist), life:
         executor.run()
-    return 0
+    return life.ended_by_itself
+
+
+def _this_vm(args: argparse.Namespace) -> Vm | None:
+    """The VM that is this executor's own: none off Compute Engine, nor as a part of `run`."""
+    from executor.settings import ExecutorSettings
+    from executor.vm.metadata import this_metadata_host
+    from executor.vm.place import describe_vm, warn_of_misspellings
+
+    host = None if args.stop_with_parent else this_metadata_host()
+    if host is None:
+        return None
+    vm = describe_vm(host)
+    warn_of_misspellings(vm.attributes, ExecutorSettings.model_fields)
+    return vm
 
 
 def _show_tasks() -> None:

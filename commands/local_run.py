@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     # Not at run time: these import FireWorks, which decides at import which database it uses.
     from dispatcher.applier import Counts
     from dispatcher.daemon import Dispatcher
+    from events.types import Event
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,11 @@ def run_launchpad(
     open_source: Callable[[], Source],
     settings: ExecutorSettings,
     on_record: Callable[[JobMetrics], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> tuple[RunResult, Sequence[JobMetrics]]:
     """Run all that a LaunchPad holds with the executor that `settings` describe.
 
+    `on_record` and `on_event` are called from another thread with every finished job and event.
     Ends when nothing is left to run, or at SIGINT or SIGTERM. Returns the counts and the records of
     (the first 10,000) jobs. Raises UsageError for wrong files and settings, PortfireError when the
     LaunchPad does not answer or a part cannot be kept alive. Main thread only.
@@ -71,7 +74,7 @@ def run_launchpad(
         processes.start_executor(address)
         source = open_source()
         here = settings.model_copy(update={"emulator_host": address, "prefix": prefix})
-        monitor = Monitor(subscribe(here), on_record)
+        monitor = Monitor(subscribe(here), on_record, on_event)
         try:
             dispatcher = _dispatcher(source, here)
             stopped = _dispatch(dispatcher, processes)

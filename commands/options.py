@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from messaging.settings import Settings, load
 
@@ -55,16 +56,25 @@ def add_launchpad(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(cls: type[S], args: argparse.Namespace) -> S:
+def settings(
+    cls: type[S],
+    args: argparse.Namespace,
+    *,
+    attributes: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> S:
     """Settings of class `cls` from the parsed flags that it knows, the environment and the file.
 
-    Raises UsageError. They are logged, secrets excepted.
+    `attributes` and `defaults` are as in `messaging.settings.load`. Raises UsageError. They are
+    logged, secrets excepted.
     """
     loaded = load(
         cls,
         flags={name: getattr(args, name, None) for name in cls.model_fields},
         file=getattr(args, "settings_file", None),
         environ=os.environ,
+        attributes=attributes,
+        defaults=defaults,
     )
     log.debug("settings: %s", loaded.redacted())
     return loaded

@@ -28,13 +28,17 @@ class Monitor:
     """
 
     def __init__(
-        self, subscription: Subscription, on_record: Callable[[JobMetrics], None] | None = None
+        self,
+        subscription: Subscription,
+        on_record: Callable[[JobMetrics], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        """`on_record` is called from the watching thread with every finished job."""
+        """Both are called from the watching thread: with every finished job, with every event."""
         #: By job; the last word on each counts. The dispatcher may have one after the executor's.
         self._records: dict[str, JobMetrics] = {}
         self._subscription = subscription
         self._on_record = on_record
+        self._on_event = on_event
         self._collector = MetricsCollector()
         self._running: dict[str, str] = {}
         self._finished = 0
@@ -67,6 +71,8 @@ class Monitor:
         self._screen.close()
 
     def _see(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
         if event.type == "job.started" and event.job:
             self._running[event.job] = str(getattr(event, "name", None) or event.job)
         elif event.type in ("job.finished", "job.released", "job.cancelled") and event.job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from commands import launchpads, options
@@ -22,6 +23,12 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="slots (env THREADS; cores)")
     parser.add_argument("--workdir", metavar="DIR", help="where launch directories are made")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument(
+        "--events",
+        type=Path,
+        metavar="FILE",
+        help="keep all events of this run in FILE, made anew, for `portfire report FILE`",
+    )
     options.add_settings_file(parser)
     parser.set_defaults(run=run)
 
@@ -30,14 +37,22 @@ def run(args: argparse.Namespace) -> int:
     """Run; 1 when a job failed, 130 when stopped before all was done."""
     from rich.console import Console
 
+    from commands.kept_events import KeptEvents
     from commands.local_run import run_launchpad
     from commands.summary import as_json, print_summary
     from executor.settings import ExecutorSettings
 
     settings = options.settings(ExecutorSettings, args)
-    result, records = run_launchpad(
-        lambda: launchpads.open_source(args, allow_embedded=True), settings
-    )
+    kept = KeptEvents(args.events) if args.events else None
+    try:
+        result, records = run_launchpad(
+            lambda: launchpads.open_source(args, allow_embedded=True),
+            settings,
+            on_event=kept.keep if kept else None,
+        )
+    finally:
+        if kept is not None:
+            kept.close()
     if args.json:
         print(as_json(result, records))
     else:

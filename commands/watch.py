@@ -1,4 +1,4 @@
-"""`portfire events` and `portfire metrics`: what happens, as lines."""
+"""`portfire events` and `portfire metrics`: what happens, as lines, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from commands import options
+from commands import options, recordings
 from commands.signals import on_stop
 from messaging.settings import PubSubSettings
 
@@ -19,8 +19,9 @@ def add(subparsers: Any) -> None:
     """Declare both commands."""
     events = subparsers.add_parser(
         "events",
-        help="print events as JSON lines",
-        description="Print events as they happen, one JSON object a line, until stopped.",
+        help="print events as JSON lines; record and replay them",
+        description="Print events as they happen, one JSON object a line, until stopped; or, with "
+        "a command, keep them in a file and publish them again.",
     )
     metrics = subparsers.add_parser(
         "metrics",
@@ -37,6 +38,7 @@ def add(subparsers: Any) -> None:
         )
         options.add_pubsub(parser)
         parser.set_defaults(run=run)
+    recordings.add(events.add_subparsers(metavar="record|replay|delete-recording"))
 
 
 def _run_events(args: argparse.Namespace) -> int:

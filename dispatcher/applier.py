@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dispatcher.announcements import Announcements
 from dispatcher.in_flight import InFlightTable
@@ -24,6 +25,7 @@ from messaging.wire import (
     Finished,
     LaunchJob,
     LaunchUpdate,
+    Ping,
     PoolMade,
     Released,
     Started,
@@ -37,9 +39,11 @@ log = logging.getLogger(__name__)
 #: What stands for an executor where the dispatcher itself decided.
 DISPATCHER = "dispatcher"
 
-#: Updates are settled after so many, or so many seconds: their lease must not end meanwhile.
-_SETTLE_UPDATES = 100
-_SETTLE_SECONDS = 5.0
+#: Updates are applied and settled so many at a time: their lease must not end meanwhile.
+_TOGETHER = 200
+
+
+_U = TypeVar("_U", Started, Finished)
 
 
 @dataclass
@@ -64,13 +68,11 @@ class _Settlement:
 
     ack: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     give_back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    began: float = field(default_factory=time.monotonic)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it must not grow any more."""
-        count = sum(map(len, [*self.ack.values(), *self.give_back.values()]))
-        return count >= _SETTLE_UPDATES or time.monotonic() - self.began > _SETTLE_SECONDS
+    def add(self, delivery: Delivery, *, done: bool) -> None:
+        """Ack what is done, give back what must come again."""
+        side = self.ack if done else self.give_back
+        side[delivery.subscription].append(delivery.message.ack_id)
 
 
 class Applier:
@@ -100,30 +102,77 @@ class Applier:
         self._counts = counts
 
     def apply(self, deliveries: Sequence[Delivery]) -> None:
-        """Apply all; ack what was applied and give back what must wait, every now and then.
+        """Apply all; ack what was applied and give back what must wait.
 
         When the LaunchPad is away, everything that was not applied is given back and the error
         goes to the caller.
         """
-        settlement = _Settlement()
-        read = deque((delivery, self._read(delivery)) for delivery in deliveries)
+        read = [(delivery, self._read(delivery)) for delivery in deliveries]
         ended = {
             (update.launch_id, update.attempt) for _, update in read if isinstance(update, Finished)
         }
+        done = 0
         try:
-            while read:
-                delivery, update = read[0]
-                done = update is None or self._apply_one(update, ended)
-                side = settlement.ack if done else settlement.give_back
-                side[delivery.subscription].append(delivery.message.ack_id)
-                read.popleft()
-                if settlement.is_due:
-                    self._settle(settlement)
-                    settlement = _Settlement()
+            while done < len(read):
+                some = read[done : done + _TOGETHER]
+                applied = self._apply_some([update for _, update in some], ended)
+                settlement = _Settlement()
+                for (delivery, _), is_done in zip(some, applied, strict=True):
+                    settlement.add(delivery, done=is_done)
+                self._settle(settlement)
+                done += len(some)
         finally:
-            for delivery, _ in read:
-                settlement.give_back[delivery.subscription].append(delivery.message.ack_id)
-            self._settle(settlement)
+            self.give_back([delivery for delivery, _ in read[done:]])
+
+    def _apply_some(
+        self, updates: Sequence[Update | None], ended: Set[tuple[int, int]]
+    ) -> list[bool]:
+        """Apply; for each whether it is done with.
+
+        Most launches are spoken of once in so short a time: those go together. What is said of
+        others goes first, in its order.
+        """
+        times = Counter(_launch_id(update) for update in updates)
+        results: dict[int, bool] = {}
+        starts: dict[int, Started] = {}
+        ends: dict[int, Finished] = {}
+        for place, update in enumerate(updates):
+            if update is None or _is_said_by_end(update, ended):
+                results[place] = True
+            elif times[_launch_id(update)] > 1 or not isinstance(update, (Started, Finished)):
+                results[place] = self._apply_one(update)
+            elif isinstance(update, Started):
+                starts[place] = update
+            else:
+                ends[place] = update
+        results |= self._together(starts, self._start_all)
+        results |= self._together(ends, self._finish_all)
+        return [results[place] for place in range(len(updates))]
+
+    def _together(
+        self, updates: Mapping[int, _U], apply: Callable[[Sequence[_U]], list[bool]]
+    ) -> dict[int, bool]:
+        try:
+            return dict(zip(updates, apply(list(updates.values())), strict=True))
+        except Exception as exc:
+            if not refuses_document(exc):
+                raise
+            # One of them cannot be stored: find out which, for the others' sake.
+            return {place: self._apply_one(update) for place, update in updates.items()}
+
+    def _start_all(self, updates: Sequence[Started]) -> list[bool]:
+        heard = [update for update in updates if self._hear(update)]
+        self._counts.stale += len(updates) - len(heard)
+        for update, verdict in zip(heard, self._updates.start_all(heard), strict=True):
+            self._note(update, verdict)
+        return [True] * len(updates)
+
+    def _finish_all(self, updates: Sequence[Finished]) -> list[bool]:
+        ends = self._updates.finish_all(updates)
+        for update, end in zip(updates, ends, strict=True):
+            if not isinstance(end, WorkflowBusyError):
+                self._note(update, self._ended(update, end))
+        return [not isinstance(end, WorkflowBusyError) for end in ends]
 
     def fizzle(self, update: Finished) -> bool:
         """Apply an end that the dispatcher itself decided on; False when it must be tried again."""
@@ -133,7 +182,7 @@ class Applier:
         """Leave these to the next dispatcher, without making it wait for them."""
         settlement = _Settlement()
         for delivery in deliveries:
-            settlement.give_back[delivery.subscription].append(delivery.message.ack_id)
+            settlement.add(delivery, done=False)
         self._settle(settlement)
 
     def _read(self, delivery: Delivery) -> Update | None:
@@ -155,7 +204,7 @@ class Applier:
             )
             return None
 
-    def _apply_one(self, update: Update, ended: Set[tuple[int, int]] = frozenset()) -> bool:
+    def _apply_one(self, update: Update) -> bool:
         """Apply; False when it must be delivered again."""
         if isinstance(update, PoolMade):
             if len(self._table):
@@ -164,11 +213,8 @@ class Applier:
                 )
             self._on_loss()
             return True
-        if (update.launch_id, update.attempt) in ended and not isinstance(update, Finished):
-            # The end is in this batch and says all that the beginning does.
-            return True
         try:
-            verdict = self._dispatch(update)
+            self._note(update, self._dispatch(update))
         except WorkflowBusyError as exc:
             log.debug("%s; update of job %s waits", exc, update.job)
             return False
@@ -176,11 +222,13 @@ class Applier:
             if not refuses_document(exc):
                 raise
             return self._give_up(update, exc)
+        return True
+
+    def _note(self, update: LaunchUpdate, verdict: Verdict) -> None:
         if verdict is Verdict.STALE:
             self._counts.stale += 1
         elif verdict is Verdict.UNWANTED:
             self._cancel(update)
-        return True
 
     def _give_up(self, update: LaunchUpdate, error: Exception) -> bool:
         """What MongoDB or FireWorks cannot take: a launch must end all the same."""
@@ -195,21 +243,9 @@ class Applier:
 
     def _dispatch(self, update: LaunchUpdate) -> Verdict:
         if isinstance(update, Finished):
-            return self._finish(update)
-        released = isinstance(update, Released)
-        if self._table.is_overtaken(update.launch_id, update.executor, update.timestamp):
-            # Said before the launch was given back, and arrived after that.
+            return self._ended(update, self._updates.finish(update))
+        if not self._hear(update):
             return Verdict.STALE
-        if released and self._table.runs_elsewhere(update.launch_id, update.executor):
-            # Overtaken by the start on the executor that it was released to.
-            return Verdict.STALE
-        self._table.hear(
-            update.launch_id,
-            update.attempt,
-            time.monotonic(),
-            running=not released,
-            executor=update.executor,
-        )
         if isinstance(update, Released):
             self._table.release(update.launch_id, update.executor, update.timestamp)
             return self._updates.release(update)
@@ -217,8 +253,25 @@ class Applier:
             return self._updates.start(update)
         return self._updates.ping(update)
 
-    def _finish(self, update: Finished) -> Verdict:
-        state = self._updates.finish(update)
+    def _hear(self, update: Started | Ping | Released) -> bool:
+        """An executor speaks of a job that it has; False when that is no longer true."""
+        released = isinstance(update, Released)
+        if self._table.is_overtaken(update.launch_id, update.executor, update.timestamp):
+            # Said before the launch was given back, and arrived after that.
+            return False
+        if released and self._table.runs_elsewhere(update.launch_id, update.executor):
+            # Overtaken by the start on the executor that it was released to.
+            return False
+        self._table.hear(
+            update.launch_id,
+            update.attempt,
+            time.monotonic(),
+            running=not released,
+            executor=update.executor,
+        )
+        return True
+
+    def _ended(self, update: Finished, state: str | None) -> Verdict:
         # Not if it is an older attempt's word: the newer one is still on its way.
         self._table.drop(update.launch_id, update.attempt)
         if state is None:
@@ -253,6 +306,17 @@ class Applier:
                 self._pubsub.extend(subscription, ack_ids, 0)
         except (PortfireError, ValueError) as exc:
             log.debug("%s", exc)
+
+
+def _launch_id(update: Update | None) -> int | None:
+    return None if update is None or isinstance(update, PoolMade) else update.launch_id
+
+
+def _is_said_by_end(update: Update, ended: Set[tuple[int, int]]) -> bool:
+    """Whether the job's end was delivered with it, and says all that this does."""
+    return (
+        not isinstance(update, (Finished, PoolMade)) and (update.launch_id, update.attempt) in ended
+    )
 
 
 def _dead_letter(job: LaunchJob | object) -> Finished:

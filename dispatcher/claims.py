@@ -17,15 +17,14 @@ from fireworks.core.launchpad import LockedWorkflowError
 from fireworks.fw_config import SORT_FWS
 from fireworks.utilities.fw_serializers import recursive_dict
 from fireworks.utilities.fw_utilities import get_my_host, get_my_ip
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import PyMongoError
 
+from dispatcher.bulk import Write, write_all
 from dispatcher.held_launches import Claim, HeldLaunches
 from dispatcher.launch_documents import ACTIVE, Claimant, noted, reserved_launch
-from dispatcher.launchpad import is_embedded
 from dispatcher.set_aside import SetAside
-from dispatcher.stored_workflow import LockedWorkflow, WorkflowStore
-from dispatcher.workflow_errors import WorkflowBusyError, WorkflowMissingError
+from dispatcher.stored_workflow import WorkflowStore
 from messaging.wire import LaunchJob
 
 log = logging.getLogger(__name__)
@@ -59,6 +58,7 @@ class Claims:
         self._held = held
         self._claimant = claimant
         self._fworker = fworker
+        self._worker = fworker.to_dict()
         self._host = get_my_host()
         self._ip = get_my_ip()
         #: Fireworks that cannot be claimed now, and those that were told of.
@@ -70,13 +70,25 @@ class Claims:
 
         Those whose workflow somebody else has locked are left for the next call.
         """
-        candidates = self._unlocked_candidates(limit)
+        claimed: list[Claim] = []
+        tried: set[int] = set()
+        while len(claimed) < limit:
+            left_alone = self._hopeless.fw_ids | self._store.busy_fw_ids | tried
+            candidates = self._candidates(limit - len(claimed), left_alone)
+            some = self._claim_of(candidates)
+            claimed += some
+            tried |= {candidate["fw_id"] for candidate in candidates}
+            if len(some) == len(candidates):
+                break  # there are no more, or they are enough
+        return claimed
+
+    def _claim_of(self, candidates: Sequence[dict[str, Any]]) -> list[Claim]:
+        """Reserve these, as far as possible, in their order."""
         order = {candidate["fw_id"]: place for place, candidate in enumerate(candidates)}
-        duplicable = {c["fw_id"] for c in candidates if c.get("spec", {}).get("_dupefinder")}
-        claimed = [claim for fw_id in duplicable for claim in self._claim_unless_duplicate(fw_id)]
-        remaining = self._prepare([fw_id for fw_id in order if fw_id not in duplicable])
-        while remaining:
-            claimed += self._reserve_in_workflow(next(iter(remaining)), remaining)
+        duplicable = [fw["fw_id"] for fw in candidates if fw["spec"].get("_dupefinder")]
+        claimed = self._claim_unless_duplicates(duplicable)
+        plain = [fw for fw in candidates if fw["fw_id"] not in duplicable]
+        claimed += self._reserve(plain)
         return sorted(claimed, key=lambda claim: order[claim.fw_id])
 
     def anything_ready(self) -> bool:
@@ -107,7 +119,7 @@ class Claims:
             fw_id=claim.fw_id,
             name=str(claim.firework.get("name", "")),
             firework=recursive_dict(firework),
-            fworker=self._fworker.to_dict(),
+            fworker=self._worker,
             trackers=recursive_dict(claim.launch.get("trackers", [])),
         )
 
@@ -120,23 +132,10 @@ class Claims:
             )
             for parcel in published
         ]
-        if is_embedded(self._launchpad):
-            # mongomock 4.3 does not take the bulk operations of today's pymongo.
-            for query, history in updates:
-                self._launchpad.launches.update_one(query, {"$set": {"state_history": history}})
-        elif updates:
-            self._launchpad.launches.bulk_write(
-                [UpdateOne(query, {"$set": {"state_history": h}}) for query, h in updates],
-                ordered=False,
-            )
-
-    def _unlocked_candidates(self, limit: int) -> list[dict[str, Any]]:
-        """READY Fireworks whose workflows nobody has locked, so that none holds up the others."""
-        while True:
-            left_alone = self._hopeless.fw_ids | self._store.busy_fw_ids
-            candidates = self._candidates(limit, left_alone)
-            if not candidates or not self._store.note_busy([c["fw_id"] for c in candidates]):
-                return candidates
+        write_all(
+            self._launchpad.launches,
+            [Write(query, {"$set": {"state_history": history}}) for query, history in updates],
+        )
 
     def _candidates(self, limit: int, left_alone: set[int]) -> list[dict[str, Any]]:
         conditions = [{"state": "READY"}, self._fworker.query]
@@ -145,68 +144,73 @@ class Claims:
         sort = [("spec._priority", DESCENDING)]
         if SORT_FWS.upper() in ("FIFO", "FILO"):
             sort.append(("created_on", ASCENDING if SORT_FWS.upper() == "FIFO" else DESCENDING))
-        found = self._launchpad.fireworks.find(
-            {"$and": conditions}, {"fw_id": 1, "spec._dupefinder": 1}
-        )
+        found = self._launchpad.fireworks.find({"$and": conditions}, {"_id": 0})
         return list(found.sort(sort).limit(limit))
 
-    def _prepare(self, fw_ids: Sequence[int]) -> dict[int, Claim]:
-        """Write a launch document for each Firework that is still READY; by Firework id."""
-        if not fw_ids:
-            return {}
-        query = {"fw_id": {"$in": list(fw_ids)}, "state": "READY"}
-        found = {fw["fw_id"]: fw for fw in self._launchpad.fireworks.find(query, {"_id": 0})}
-        fireworks = [found[fw_id] for fw_id in fw_ids if fw_id in found]
+    def _reserve(self, fireworks: Sequence[dict[str, Any]]) -> list[Claim]:
+        """Make the Fireworks RESERVED that nobody else has taken or locked."""
         if not fireworks:
-            return {}
+            return []
+        batch = self._store.batch(firework["fw_id"] for firework in fireworks)
+        for fw_id in batch.missing:
+            self._give_up(fw_id, f"Firework {fw_id} belongs to no workflow")
+        prepared = self._prepare([fw for fw in fireworks if batch.of(fw["fw_id"])])
+        claims = self._taken(prepared)
+        for claim in claims:
+            copy = batch.of(claim.fw_id)
+            assert copy is not None
+            copy.set_state(claim.fw_id, "RESERVED")
+        # A lock that was taken from us: the workflow's copy of a state on the way is for display.
+        batch.commit()
+        return claims
+
+    def _prepare(self, fireworks: Sequence[dict[str, Any]]) -> list[Claim]:
+        """Write a launch document for each of these."""
+        if not fireworks:
+            return []
         first = self._new_launch_ids(len(fireworks))
         launches = [
-            reserved_launch(self._claimant, first + place, fw, self._fworker, self._host, self._ip)
+            reserved_launch(self._claimant, first + place, fw, self._worker, self._host, self._ip)
             for place, fw in enumerate(fireworks)
         ]
         # Copies, because pymongo adds an _id to what it inserts.
         self._launchpad.launches.insert_many([dict(launch) for launch in launches])
-        return {
-            firework["fw_id"]: Claim(launch=launch, firework=firework)
+        return [
+            Claim(launch=launch, firework=firework)
             for firework, launch in zip(fireworks, launches, strict=True)
-        }
+        ]
 
-    def _reserve_in_workflow(self, fw_id: int, prepared: dict[int, Claim]) -> list[Claim]:
-        """Reserve what is `prepared` of the workflow of `fw_id`, and remove it from there."""
-        try:
-            locked = self._store.lock(fw_id)
-        except WorkflowMissingError as exc:
-            self._give_up(fw_id, str(exc))
-            self._held.drop_stray(prepared.pop(fw_id))
-            return []
-        except WorkflowBusyError:
-            # Locked since the candidates were chosen.
-            for member in (self._store.busy_fw_ids | {fw_id}) & prepared.keys():
-                self._held.drop_stray(prepared.pop(member))
-            return []
-        reserved = []
-        try:
-            for member in [member for member in prepared if member in locked.fw_ids]:
-                claim = prepared.pop(member)
-                if self._take(claim):
-                    reserved.append(claim)
-                else:
-                    self._held.drop_stray(claim)
-        finally:
-            _record_states(locked, reserved)
-        return reserved
-
-    def _take(self, claim: Claim) -> bool:
-        """Make the Firework RESERVED unless somebody else was quicker."""
+    def _taken(self, prepared: Sequence[Claim]) -> list[Claim]:
+        """Make the Fireworks RESERVED; those that nobody else was quicker to take or change."""
         now = datetime.datetime.now(datetime.timezone.utc)
-        result = self._launchpad.fireworks.update_one(
-            {"fw_id": claim.fw_id, "state": "READY"},
-            {
-                "$set": {"state": "RESERVED", "updated_on": now},
-                "$push": {"launches": claim.launch_id},
-            },
-        )
-        return bool(result.modified_count)
+        writes = [
+            Write(
+                {"fw_id": claim.fw_id, "state": "READY"},
+                {
+                    "$set": {"state": "RESERVED", "updated_on": now},
+                    "$push": {"launches": claim.launch_id},
+                },
+            )
+            for claim in prepared
+        ]
+        if write_all(self._launchpad.fireworks, writes) == len(writes):
+            return list(prepared)
+        ids = [claim.launch_id for claim in prepared]
+        found = self._launchpad.fireworks.find({"launches": {"$in": ids}}, {"launches": 1})
+        taken = {launch_id for firework in found for launch_id in firework["launches"]}
+        for claim in prepared:
+            if claim.launch_id not in taken:
+                self._held.drop_stray(claim)
+        return [claim for claim in prepared if claim.launch_id in taken]
+
+    def _claim_unless_duplicates(self, fw_ids: Sequence[int]) -> list[Claim]:
+        if fw_ids:
+            # FireWorks itself would wait for a locked workflow for minutes.
+            self._store.note_busy(fw_ids)
+        free = [fw_id for fw_id in fw_ids if fw_id not in self._store.busy_fw_ids]
+        # Duplicates that are READY at once come to share one launch, which is its last one's.
+        claims = [claim for fw_id in free for claim in self._claim_unless_duplicate(fw_id)]
+        return list({claim.launch_id: claim for claim in claims}.values())
 
     def _claim_unless_duplicate(self, fw_id: int) -> list[Claim]:
         """Let FireWorks look for duplicates; it reserves the Firework when there is none."""
@@ -240,11 +244,6 @@ class Claims:
             {}, {"$inc": {"next_launch_id": count}}
         )
         return int(counter["next_launch_id"])
-
-
-def _record_states(locked: LockedWorkflow, claims: Iterable[Claim]) -> None:
-    # Also when it is empty: that unlocks.
-    locked.commit_states({claim.fw_id: "RESERVED" for claim in claims})
 
 
 def _has_waiting_child(workflow: dict[str, Any], fw_ids: Iterable[int]) -> bool:

@@ -28,6 +28,7 @@ from dispatcher.journal import Holder
 from dispatcher.launch_documents import Claimant
 from dispatcher.launchpad import database_errors, is_embedded, where
 from dispatcher.outbox import Outbox
+from dispatcher.pool_state import PoolStateAnnouncer
 from dispatcher.receiver import Inbox, Receiver
 from dispatcher.reconciliation import Reconciliation, Running
 from dispatcher.settings import DispatcherSettings
@@ -37,7 +38,7 @@ from dispatcher.topology_watch import TopologyCare, TopologyWatch
 from dispatcher.updates import Updates
 from dispatcher.workflow_errors import WorkflowBusyError
 from events.publisher import EventPublisher
-from messaging.errors import NotFoundError, ServiceError
+from messaging.errors import NotFoundError, PortfireError, ServiceError
 from messaging.pubsub import PubSub
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,9 @@ class Dispatcher:
         self._topology = TopologyCare(pubsub, settings, self._note_loss)
         self._announcements = Announcements(
             launchpad, EventPublisher(pubsub, self._names, DISPATCHER)
+        )
+        self._pool_state = PoolStateAnnouncer(
+            pubsub, self._names, settings.pool, launchpad, fworker.query, self._table
         )
         self._applier = self._new_applier(outbox)
         self._courier = Courier(
@@ -132,6 +136,7 @@ class Dispatcher:
             for helper in helpers:
                 helper.stop()
             self._applier.give_back(self._inbox.take())
+            self._leave()
             self._announcements.close()
             self._pubsub.close()
             self._tenure.give_up()
@@ -223,6 +228,13 @@ class Dispatcher:
         if repaired:
             log.warning("repaired %d workflows whose update had been interrupted", repaired)
 
+    def _leave(self) -> None:
+        try:
+            with database_errors("tidy up"):
+                self._store.leave()
+        except PortfireError as exc:
+            log.debug("%s", exc)
+
     def _try_turn(self) -> bool:
         """One turn; whether it did anything. Waits a little when a service is away."""
         try:
@@ -265,6 +277,7 @@ class Dispatcher:
             self._next_check = now + self._settings.check_seconds
             self._reconciliation.cancel_unwanted()
             self._reconciliation.republish_lost(self._settings.lost_seconds)
+        self._pool_state.announce_when_due(now)
         if now >= self._next_adoption:
             self._next_adoption = now + _ADOPT_SECONDS
             self._reconciliation.adopt_active(waiting_are_gone=True, running=Running.SUSPECT)

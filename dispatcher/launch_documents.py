@@ -9,14 +9,14 @@ never written can be found as well.
 from __future__ import annotations
 
 import datetime
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fireworks import Launch
+from fireworks.core.firework import Tracker
 
-from dispatcher.opaque import opaque
 from messaging.failures import failure_action
 from messaging.wire import Finished, Started
 
@@ -45,30 +45,32 @@ def reserved_launch(
     claimant: Claimant,
     launch_id: int,
     firework: Mapping[str, Any],
-    fworker: Any,
+    fworker: Mapping[str, Any],
     host: str,
     ip: str,
 ) -> dict[str, Any]:
-    """The document of a new launch of `firework`, RESERVED, attempt 1."""
-    launch = Launch(
-        "RESERVED",
-        claimant.launch_dir,
-        fworker,
-        host,
-        ip,
-        launch_id=launch_id,
-        fw_id=firework["fw_id"],
-    )
-    document: dict[str, Any] = launch.to_db_dict()
-    trackers = firework["spec"].get("_trackers")
-    # Only what FireWorks can read again: a launch document must never be beyond its reader.
-    document["trackers"] = [
-        dict(tracker)
-        for tracker in (trackers if isinstance(trackers, list) else [])
-        if isinstance(tracker, Mapping) and isinstance(tracker.get("filename"), str)
-    ]
-    document["state_history"][-1][NOTE] = claimant.note(attempt=1)
-    return document
+    """The document of a new launch of `firework`, RESERVED, attempt 1.
+
+    `fworker` is as of its ``to_dict``.
+    """
+    now = _moment(time.time())
+    note = claimant.note(attempt=1)
+    entry = {"state": "RESERVED", "created_on": now, "updated_on": now, NOTE: note}
+    return {
+        "fworker": fworker,
+        "fw_id": firework["fw_id"],
+        "launch_dir": claimant.launch_dir,
+        "host": host,
+        "ip": ip,
+        "trackers": _trackers(firework["spec"].get("_trackers")),
+        "action": None,
+        "state": "RESERVED",
+        "state_history": [entry],
+        "launch_id": launch_id,
+        "time_start": None,
+        "time_end": None,
+        "runtime_secs": None,
+    }
 
 
 def job_id(document: Mapping[str, Any]) -> str:
@@ -110,24 +112,37 @@ def noted(
 
 def started_launch(document: Mapping[str, Any], update: Started | Finished) -> dict[str, Any]:
     """The document of a RESERVED launch after it began to run where `update` says."""
-    launch = Launch.from_dict(opaque({**document, "action": None}))
     began = update.started if isinstance(update, Finished) else update.timestamp
-    _enter(launch, "RUNNING", began)
-    launch.host, launch.ip, launch.launch_dir = update.host, update.ip, update.launch_dir
-    running: dict[str, Any] = launch.to_db_dict()
-    return running
+    return _timed(
+        {
+            **document,
+            "host": update.host,
+            "ip": update.ip,
+            "launch_dir": update.launch_dir,
+            "action": None,
+            "state": "RUNNING",
+            "state_history": _entered(document["state_history"], "RUNNING", _moment(began)),
+        }
+    )
 
 
 def finished_launch(document: Mapping[str, Any], update: Finished) -> dict[str, Any]:
     """The document of an active launch after it ended as `update` says."""
-    launch = Launch.from_dict(opaque(started_launch(document, update)))
-    launch.touch_history(_moment(update.timestamp), checkpoint=update.checkpoint)
-    _enter(launch, update.state, update.timestamp)
-    finished: dict[str, Any] = launch.to_db_dict()
-    finished["action"] = update.action
-    if update.trackers is not None:
-        finished["trackers"] = update.trackers
-    return finished
+    running = started_launch(document, update)
+    history, ended = running["state_history"], _moment(update.timestamp)
+    history[-1]["updated_on"] = ended
+    if update.checkpoint:
+        history[-1]["checkpoint"] = update.checkpoint
+    trackers = running["trackers"] if update.trackers is None else update.trackers
+    return _timed(
+        {
+            **running,
+            "trackers": trackers,
+            "action": update.action,
+            "state": update.state,
+            "state_history": _entered(history, update.state, ended),
+        }
+    )
 
 
 def fizzled_launch(document: Mapping[str, Any], stacktrace: str) -> dict[str, Any]:
@@ -147,16 +162,55 @@ def unstarted_history(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(entry) for entry in document["state_history"] if entry["state"] == "RESERVED"]
 
 
-def _enter(launch: Any, state: str, timestamp: float) -> None:
-    """Change the state, at the executor's time rather than at ours."""
-    if launch.state == state:
-        return
-    launch.state = state
-    entry = launch.state_history[-1]
-    entry["created_on"] = _moment(timestamp)
-    if "updated_on" in entry:
-        entry["updated_on"] = _moment(timestamp)
+def _trackers(given: Any) -> list[dict[str, Any]]:
+    """Only what FireWorks can read again: a launch document must never be beyond its reader."""
+    return [
+        Tracker.from_dict(dict(tracker)).to_dict()
+        for tracker in (given if isinstance(given, list) else [])
+        if isinstance(tracker, Mapping) and isinstance(tracker.get("filename"), str)
+    ]
 
 
-def _moment(timestamp: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(timestamp, datetime.timezone.utc)
+def _entered(history: Iterable[Mapping[str, Any]], state: str, now: str) -> list[dict[str, Any]]:
+    """The history after the step to `state`, as FireWorks' Launch writes it; entries are copies."""
+    entries = [dict(entry) for entry in history]
+    last = entries[-1] if entries else {}
+    if last.get("state") == state:
+        return entries
+    entry: dict[str, Any] = {"state": state, "created_on": now}
+    if state != "COMPLETED" and last.get("checkpoint"):
+        entry["checkpoint"] = last["checkpoint"]
+    if state == "RUNNING":
+        entry["updated_on"] = now
+    return [*entries, entry]
+
+
+def _timed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the times that FireWorks derives from its history."""
+    times: dict[str, str] = {}
+    for entry in document["state_history"]:
+        kind = "end" if entry["state"] in ("COMPLETED", "FIZZLED") else entry["state"]
+        times.setdefault(kind, entry["created_on"])
+    start, end, reserved = times.get("RUNNING"), times.get("end"), times.get("RESERVED")
+    document["time_start"], document["time_end"] = start, end
+    document["runtime_secs"] = _seconds(start, end)
+    document.pop("reservedtime_secs", None)
+    if waited := _seconds(reserved, start):
+        document["reservedtime_secs"] = waited
+    return document
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    if not start or not end:
+        return None
+    return (_parsed(end) - _parsed(start)).total_seconds()
+
+
+def _parsed(moment: str) -> datetime.datetime:
+    parsed = datetime.datetime.fromisoformat(moment)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.timezone.utc)
+
+
+def _moment(timestamp: float) -> str:
+    """Seconds since the epoch as FireWorks stores them."""
+    return datetime.datetime.fromtimestamp(timestamp, datetime.timezone.utc).isoformat()

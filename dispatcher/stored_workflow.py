@@ -40,13 +40,12 @@ from dispatcher.journal import (
 from dispatcher.launchpad import refuses_document
 from dispatcher.set_aside import BusyWorkflows
 from dispatcher.stored_firework import StoredFirework
+from dispatcher.workflow_batch import LOCK_RETRY_SECONDS, LOCK_WAIT_SECONDS, WorkflowBatch
+from dispatcher.workflow_copies import WorkflowCopies
+from dispatcher.workflow_copy import SEAL
 from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 
 log = logging.getLogger(__name__)
-
-#: How long to wait for a workflow that somebody else (an lpad command) has locked, in seconds.
-_LOCK_WAIT_SECONDS = 0.5
-_LOCK_RETRY_SECONDS = 0.02
 
 
 class LockedWorkflow:
@@ -139,7 +138,7 @@ class LockedWorkflow:
         fields["updated_on"] = datetime.datetime.now(datetime.timezone.utc)
         result = self._launchpad.workflows.update_one(
             {"_id": self._id, "locked_by": self._holder.mark},
-            {"$set": fields, "$unset": {"locked": "", "locked_by": ""}},
+            {"$set": fields, "$unset": {"locked": "", "locked_by": "", SEAL: ""}},
         )
         if not result.matched_count:
             raise lock_lost(self._id)
@@ -190,6 +189,25 @@ class WorkflowStore:
         self._launchpad = launchpad
         self._holder = holder
         self._busy = BusyWorkflows()
+        self._copies = WorkflowCopies()
+
+    def batch(self, fw_ids: Iterable[int]) -> WorkflowBatch:
+        """The workflows of these Fireworks, locked as far as nobody else keeps them locked."""
+        batch = WorkflowBatch(self._launchpad, self._holder, self._copies, self._busy)
+        batch.lock(fw_ids)
+        return batch
+
+    def leave(self) -> None:
+        """There will be no more batches: leave the documents as FireWorks writes them."""
+        self._launchpad.workflows.update_many(
+            {"_id": {"$in": self._copies.workflow_ids}, SEAL: {"$exists": True}},
+            {"$unset": {SEAL: ""}},
+        )
+        self._copies.clear()
+
+    def take_over(self, document: dict[str, Any]) -> LockedWorkflow:
+        """What a batch `release`d, for FireWorks to refresh."""
+        return LockedWorkflow(self._launchpad, document, self._holder)
 
     def lock(self, fw_id: int) -> LockedWorkflow:
         """Lock the workflow of a Firework as FireWorks' commands do.
@@ -199,7 +217,7 @@ class WorkflowStore:
         """
         if self._busy.is_busy(fw_id):
             raise WorkflowBusyError(f"the workflow of Firework {fw_id} is locked")
-        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             document = self._launchpad.workflows.find_one_and_update(
                 {"nodes": fw_id, "locked": {"$exists": False}},
@@ -215,7 +233,7 @@ class WorkflowStore:
                 self._busy.note(found["_id"], found["nodes"])
                 raise WorkflowBusyError(f"the workflow of Firework {fw_id} is locked")
             # An lpad command holds the lock for milliseconds and has no way to tell us.
-            time.sleep(_LOCK_RETRY_SECONDS)
+            time.sleep(LOCK_RETRY_SECONDS)
 
     @property
     def busy_fw_ids(self) -> set[int]:
@@ -228,13 +246,13 @@ class WorkflowStore:
         Waits like `lock`, once for all of them.
         """
         query = {"nodes": {"$in": list(fw_ids)}, "locked": {"$exists": True}}
-        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             locked = list(self._launchpad.workflows.find(query, {"nodes": 1}))
             is_known = all(self._busy.was_busy(document["_id"]) for document in locked)
             if is_known or time.monotonic() > deadline:
                 break
-            time.sleep(_LOCK_RETRY_SECONDS)
+            time.sleep(LOCK_RETRY_SECONDS)
         for document in locked:
             self._busy.note(document["_id"], document["nodes"])
         return bool(locked)
@@ -256,6 +274,7 @@ class WorkflowStore:
         are in office. Later: what a lost connection to MongoDB cut off.
         """
         self._busy.clear()
+        self._copies.clear()
         repaired = recover_journal(self._launchpad, self._holder)
         ours = {"locked_by": {"$regex": f"^{re.escape(self._holder.owner)}/"}}
         left = list(self._launchpad.workflows.find(ours))

@@ -11,21 +11,23 @@ from __future__ import annotations
 import datetime
 import enum
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dispatcher.bulk import Write, write_all
 from dispatcher.launch_documents import (
     ACTIVE,
     NOTE,
     Claimant,
     attempt_of,
     finished_launch,
-    fizzled_launch,
     job_id,
     started_launch,
     unstarted_history,
 )
+from dispatcher.refresh import Refreshed, Refresher
 from dispatcher.stored_workflow import WorkflowStore
-from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
+from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.wire import Finished, LaunchUpdate, Ping, Released, Started
 
 log = logging.getLogger(__name__)
@@ -54,30 +56,47 @@ class Updates:
     def __init__(self, launchpad: Any, store: WorkflowStore) -> None:
         self._launchpad = launchpad
         self._store = store
+        self._refresher = Refresher(launchpad, store)
         #: Launches that ended here, with their state, whose workflows do not know it yet.
         self._ended: dict[int, str] = {}
 
     def start(self, update: Started) -> Verdict:
+        """One launch's start; see `start_all`."""
+        [verdict] = self.start_all([update])
+        return verdict
+
+    def start_all(self, updates: Sequence[Started]) -> list[Verdict]:
         """RESERVED → RUNNING, with host, ip and launch directory."""
-        document = self._launch(update)
-        if document is None or self._is_outdated(update, document):
-            return Verdict.UNWANTED
-        if not self._is_wanted(update.launch_id, [*_BEFORE_RUNNING, "RUNNING"]):
-            return Verdict.UNWANTED
-        if document["state"] == "RESERVED":
-            running = started_launch(document, update)
-        else:
-            # Started a second time: the first executor is gone.
-            place = {"host": update.host, "ip": update.ip, "launch_dir": update.launch_dir}
-            running = {**document, **place}
-        self._replace_active(update.launch_id, running)
-        self._set_fireworks_state(update.launch_id, _BEFORE_RUNNING, "RUNNING")
-        return Verdict.APPLIED
+        documents = self._launches(updates)
+        wanted = self._wanted(list(documents), [*_BEFORE_RUNNING, "RUNNING"])
+        running: dict[int, dict[str, Any]] = {}
+        verdicts = []
+        for update in updates:
+            document = documents.get(update.launch_id)
+            if document is None or update.launch_id not in wanted or _is_over(update, document):
+                verdicts.append(Verdict.UNWANTED)
+                continue
+            verdicts.append(Verdict.APPLIED)
+            if document["state"] == "RESERVED":
+                running[update.launch_id] = started_launch(document, update)
+            else:
+                # Started a second time: the first executor is gone.
+                place = {"host": update.host, "ip": update.ip, "launch_dir": update.launch_dir}
+                running[update.launch_id] = {**document, **place}
+        write_all(
+            self._launchpad.launches,
+            [
+                Write({"launch_id": launch_id, "state": {"$in": list(ACTIVE)}}, document)
+                for launch_id, document in running.items()
+            ],
+        )
+        self._set_fireworks_state(list(running), _BEFORE_RUNNING, "RUNNING")
+        return verdicts
 
     def ping(self, update: Ping) -> Verdict:
         """The launch lives: time, checkpoint and trackers, as FireWorks' `ping_launch`."""
         document = self._launch(update)
-        if document is None or self._is_outdated(update, document):
+        if document is None or _is_over(update, document):
             return Verdict.UNWANTED
         if document["state"] == "RESERVED" and update.host:
             # Its start was lost.
@@ -117,30 +136,40 @@ class Updates:
                 }
             },
         )
-        self._set_fireworks_state(update.launch_id, ["RUNNING"], "RESERVED")
+        self._set_fireworks_state([update.launch_id], ["RUNNING"], "RESERVED")
         return Verdict.APPLIED
 
     def finish(self, update: Finished) -> str | None:
-        """The launch's end and all that FireWorks makes follow from it.
+        """One launch's end; see `finish_all`. Raises WorkflowBusyError."""
+        [end] = self.finish_all([update])
+        if isinstance(end, WorkflowBusyError):
+            raise end
+        return end
 
-        The state in which it ended, once all is written; None when the update is stale, or when no
-        Firework has the launch any more (it was rerun).
+    def finish_all(self, updates: Sequence[Finished]) -> list[str | WorkflowBusyError | None]:
+        """The ends of launches, and all that FireWorks makes follow from them.
+
+        For each the state in which it ended, once all is written; None when the update is stale, or
+        when no Firework has the launch any more (it was rerun).
         """
-        launch_id = update.launch_id
-        document = self._launch(update)
-        if document is None:
-            return None
-        if document["state"] in ACTIVE:
-            if update.attempt < attempt_of(document):
-                return None
-            if self._replace_active(launch_id, finished_launch(document, update)):
-                self._ended[launch_id] = update.state
-        elif launch_id not in self._ended and not self._is_wanted(launch_id, list(ACTIVE)):
-            return None
-        # Also when it had ended before: the one who ended it may have died before this.
-        found = self._refresh_fireworks(launch_id)
-        state = self._ended.pop(launch_id, None)
-        return state if found else None
+        documents = self._launches(updates)
+        ended: dict[int, dict[str, Any]] = {}
+        ending: dict[int, tuple[Finished, dict[str, Any]]] = {}
+        for update in updates:
+            document = documents.get(update.launch_id)
+            if document is None or job_id(document) != update.job:
+                continue
+            if document["state"] not in ACTIVE:
+                # Whoever ended it may have died before the Firework knew.
+                if self._is_unfinished(update.launch_id):
+                    ended[update.launch_id] = document
+            elif update.attempt >= attempt_of(document):
+                ending.setdefault(update.launch_id, (update, document))
+        ended |= self._end(ending)
+        refreshed = self._refresher.refresh(list(ended.values()))
+        for launch_id in refreshed.fizzled & self._ended.keys():
+            self._ended[launch_id] = "FIZZLED"
+        return [self._end_of(update, refreshed) for update in updates]
 
     def settle_ended(self, claimant: Claimant) -> int:
         """Refresh Fireworks of which we ended a launch and then died; how many launches.
@@ -155,10 +184,47 @@ class Updates:
             f"state_history.{NOTE}.prefix": claimant.prefix,
             f"state_history.{NOTE}.pool": claimant.pool,
         }
-        ended = [launch["launch_id"] for launch in self._launchpad.launches.find(query)]
-        for launch_id in ended:
-            self._refresh_fireworks(launch_id)
+        ended = list(self._launchpad.launches.find(query, {"_id": 0}))
+        if self._refresher.refresh(ended).busy:
+            raise WorkflowBusyError("a workflow whose jobs had ended is locked")
         return len(ended)
+
+    def _end(
+        self, ending: Mapping[int, tuple[Finished, dict[str, Any]]]
+    ) -> dict[int, dict[str, Any]]:
+        """End launches that are still active: only one can. Their documents."""
+        finished = {
+            launch_id: finished_launch(document, update)
+            for launch_id, (update, document) in ending.items()
+        }
+        writes = [
+            Write({"launch_id": launch_id, "state": {"$in": list(ACTIVE)}}, document)
+            for launch_id, document in finished.items()
+        ]
+        if write_all(self._launchpad.launches, writes) == len(writes):
+            self._ended.update((launch_id, each["state"]) for launch_id, each in finished.items())
+            return finished
+        found = self._launchpad.launches.find({"launch_id": {"$in": list(finished)}}, {"_id": 0})
+        there = {document["launch_id"]: document for document in found}
+        for launch_id, document in there.items():
+            if document["state_history"] == finished[launch_id]["state_history"]:
+                self._ended[launch_id] = document["state"]
+        return there
+
+    def _end_of(self, update: Finished, refreshed: Refreshed) -> str | WorkflowBusyError | None:
+        if update.launch_id in refreshed.busy:
+            return WorkflowBusyError(f"the workflow of launch {update.launch_id} is locked")
+        state = self._ended.pop(update.launch_id, None)
+        return state if update.launch_id in refreshed.done else None
+
+    def _is_unfinished(self, launch_id: int) -> bool:
+        """Whether a launch that has ended is still to be carried into its Firework."""
+        return launch_id in self._ended or self._is_wanted(launch_id, list(ACTIVE))
+
+    def _launches(self, updates: Sequence[LaunchUpdate]) -> dict[int, dict[str, Any]]:
+        ids = list({update.launch_id for update in updates})
+        found = self._launchpad.launches.find({"launch_id": {"$in": ids}}, {"_id": 0})
+        return {document["launch_id"]: document for document in found}
 
     def _launch(self, update: LaunchUpdate) -> dict[str, Any] | None:
         """The launch that an update is about; None also when the id is another launch's by now."""
@@ -167,87 +233,44 @@ class Updates:
         )
         return found if found is not None and job_id(found) == update.job else None
 
-    @staticmethod
-    def _is_outdated(update: LaunchUpdate, document: dict[str, Any]) -> bool:
-        """Whether the attempt that speaks can achieve nothing any more."""
-        return update.attempt < attempt_of(document) or document["state"] not in ACTIVE
-
     def _is_wanted(self, launch_id: int, states: list[str]) -> bool:
-        query = {"launches": launch_id, "state": {"$in": states}}
-        return self._launchpad.fireworks.find_one(query, {"_id": 1}) is not None
+        return launch_id in self._wanted([launch_id], states)
 
-    def _replace_active(self, launch_id: int, document: dict[str, Any]) -> bool:
-        """Write the document if the launch is still active: only one can end it."""
-        result = self._launchpad.launches.replace_one(
-            {"launch_id": launch_id, "state": {"$in": list(ACTIVE)}}, document
+    def _wanted(self, launch_ids: list[int], states: list[str]) -> set[int]:
+        """Those of the launches that a Firework in one of these states has."""
+        found = self._launchpad.fireworks.find(
+            {"launches": {"$in": launch_ids}, "state": {"$in": states}}, {"launches": 1}
         )
-        return bool(result.matched_count)
+        return {launch_id for firework in found for launch_id in firework["launches"]}
 
-    def _set_fireworks_state(self, launch_id: int, before: list[str], state: str) -> None:
-        """Move the Fireworks that share a launch (duplicates do) to RUNNING or RESERVED."""
-        fireworks = list(
-            self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1, "state": 1})
+    def _set_fireworks_state(self, launch_ids: list[int], before: list[str], state: str) -> None:
+        """Move the Fireworks that have these launches to RUNNING or RESERVED."""
+        found = self._launchpad.fireworks.find(
+            {"launches": {"$in": launch_ids}, "state": {"$in": before}}, {"fw_id": 1}
         )
-        for firework in fireworks:
-            if firework["state"] not in before:
-                continue
-            self._launchpad.fireworks.update_one(
-                {"fw_id": firework["fw_id"], "state": {"$in": before}},
-                {"$set": {"state": state, "updated_on": _now()}},
-            )
-            try:
-                self._store.lock(firework["fw_id"]).commit_states({firework["fw_id"]: state})
-            except (WorkflowBusyError, WorkflowMissingError) as exc:
-                # The workflow's copy of a state on the way is for display; the end sets it right.
-                log.debug("%s", exc)
-
-    def _refresh_fireworks(self, launch_id: int) -> bool:
-        """Carry the launch's state into its Fireworks and their workflows; whether it has any."""
-        found = list(self._launchpad.fireworks.find({"launches": launch_id}, {"fw_id": 1}))
-        for firework in found:
-            try:
-                self._store.refresh(firework["fw_id"])
-            except WorkflowMissingError as exc:
-                log.warning("%s", exc)
-            except ActionError as exc:
-                self._fizzle(launch_id, firework["fw_id"], str(exc))
-        return bool(found)
-
-    def _fizzle(self, launch_id: int, fw_id: int, stacktrace: str) -> None:
-        """The FWAction could not be applied: discard it, as FireWorks' Rocket does."""
-        document = self._launchpad.launches.find_one({"launch_id": launch_id}, {"_id": 0})
-        if document is not None and document["state"] == "COMPLETED":
-            log.warning("the FWAction of Firework %d cannot be applied; it is FIZZLED", fw_id)
-            self._launchpad.launches.replace_one(
-                {"launch_id": launch_id}, fizzled_launch(document, stacktrace)
-            )
-            if launch_id in self._ended:
-                self._ended[launch_id] = "FIZZLED"
-            try:
-                self._store.refresh(fw_id)
-            except WorkflowMissingError as exc:
-                log.warning("%s", exc)
-            except ActionError as exc:
-                stacktrace = str(exc)
-            else:
-                return
-        self._fizzle_alone(fw_id, stacktrace)
-
-    def _fizzle_alone(self, fw_id: int, stacktrace: str) -> None:
-        """FireWorks cannot refresh the workflow whatever the launch's state: the Firework ends."""
-        last_line = stacktrace.strip().splitlines()[-1]
-        log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, last_line)
-        self._launchpad.fireworks.update_one(
-            {"fw_id": fw_id, "state": {"$in": list(ACTIVE)}},
-            {"$set": {"state": "FIZZLED", "updated_on": _now()}},
-        )
-        if self._launchpad.fireworks.find_one({"fw_id": fw_id, "state": "FIZZLED"}) is None:
+        fw_ids = [firework["fw_id"] for firework in found]
+        if not fw_ids:
             return
-        try:
-            # Also when an earlier try came only so far, because the workflow was busy.
-            self._store.lock(fw_id).commit_states({fw_id: "FIZZLED"})
-        except WorkflowMissingError as exc:
-            log.debug("%s", exc)
+        self._launchpad.fireworks.update_many(
+            {"fw_id": {"$in": fw_ids}, "launches": {"$in": launch_ids}, "state": {"$in": before}},
+            {"$set": {"state": state, "updated_on": _now()}},
+        )
+        batch = self._store.batch(fw_ids)
+        for fw_id in fw_ids:
+            # Without the lock: the copy of a state on the way is for display; the end sets it
+            # right.
+            if (copy := batch.of(fw_id)) is not None:
+                copy.set_state(fw_id, state)
+        batch.commit()
+
+
+def _is_over(update: LaunchUpdate, document: dict[str, Any]) -> bool:
+    """Whether the attempt that speaks can achieve nothing any more."""
+    return (
+        job_id(document) != update.job
+        or update.attempt < attempt_of(document)
+        or document["state"] not in ACTIVE
+    )
 
 
 def _now() -> datetime.datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -63,20 +64,22 @@ class EventPublisher:
     def _message(self, event_type: str, fields: dict[str, Any]) -> Outgoing:
         body = {"executor": self._executor, **fields, "type": event_type}
         if body.get("id") and event_type.startswith("job."):
-            body["seq"] = self._next_seq(str(body["id"]))
+            self._number(str(body["id"]), body)
         try:
             event, data = _encoded(body)
         except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
             event, data = _encoded(_plain(body))
         return Outgoing(data, event.attributes())
 
-    def _next_seq(self, job: str) -> int:
+    def _number(self, job: str, body: dict[str, Any]) -> None:
+        """Give the event its job's next number, and with it its time: the later the higher."""
         with self._lock:
             seq = self._seqs.pop(job, 0) + 1
             self._seqs[job] = seq
             if len(self._seqs) > REMEMBERED_JOBS:
                 self._seqs.popitem(last=False)
-            return seq
+            body["seq"] = seq
+            body.setdefault("timestamp", time.time())
 
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until all that was queued is out; whether it is."""

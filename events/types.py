@@ -143,7 +143,8 @@ class JobEvent(Event):
 
     #: The job's correlation id.
     id: str
-    #: Number of the job's events from this executor so far, from 1: their order.
+    #: Number of the job's events from this executor so far, from 1: the order in which they
+    #: happened there. It counts on through the attempts of a job on the same executor.
     seq: int | None = None
     #: The executor's slot.
     thread: int | str | None = None

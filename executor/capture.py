@@ -65,7 +65,11 @@ def parse_outputs(texts: Iterable[object], on_failure: Iterable[object] = ()) ->
 
 
 def write_log(log: Path, printed: Path, header: str, footer: str) -> None:
-    """Write `log`: the header, all of the file `printed`, the footer. In blocks."""
+    """Write `log`: the header, all of the file `printed`, the footer. In blocks.
+
+    It is a new file, also where there is one of its name, which may be in use by another name.
+    """
+    log.unlink(missing_ok=True)
     with log.open("wb") as target:
         target.write(f"{header}\n\n{_RULE}\n".encode())
         if printed.exists():

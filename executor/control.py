@@ -1,4 +1,4 @@
-"""Hears of jobs that were cancelled, and stops those that run here."""
+"""Hears of jobs that were cancelled, and stops those that run here; and how its pool fares."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Callable
 from executor.cancellations import Cancellations
 from executor.held_job import HeldJob, HeldJobs
 from executor.outcome import Interrupted
+from executor.pool_news import PoolNews
 from messaging.errors import MessageError, NotFoundError, PortfireError
 from messaging.pubsub import PubSub, Received
-from messaging.wire import Cancel, LaunchJob, decode_control
+from messaging.wire import Cancel, LaunchJob, PoolState, decode_control
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class ControlListener:
         subscription: str,
         jobs: HeldJobs,
         cancellations: Cancellations,
+        news: PoolNews,
         repair: Callable[[], None],
     ) -> None:
         self._pubsub = pubsub
         self._subscription = subscription
         self._jobs = jobs
         self._cancellations = cancellations
+        self._news = news
         self._repair = repair
         self._stopping = threading.Event()
         self._failing = False
@@ -85,10 +88,16 @@ class ControlListener:
 
     def _obey(self, message: Received) -> None:
         try:
-            cancel = decode_control(message.data)
+            order = decode_control(message.data)
         except MessageError as exc:
             log.warning("ignored a control message: %s", exc)
             return
+        if isinstance(order, PoolState):
+            self._news.hear(order)
+        else:
+            self._cancel(order)
+
+    def _cancel(self, cancel: Cancel) -> None:
         # First: a job that arrives at this moment must find it.
         self._cancellations.add(cancel)
         for held in self._jobs.all():

@@ -7,13 +7,14 @@ by a process of its own (`Transfers`), which ends after the slots.
 The stop, in this order:
 
 1. say so (``executor.draining``), pull no more, give back what no slot has taken;
-2. let running jobs finish for ``grace_seconds``, with leases, control and events as ever;
-3. interrupt the others: each is asked, after 5 seconds killed, and given back;
+2. let running jobs finish, with leases, control and events as ever: for ``grace_seconds``; for as
+   long as they need when the stop has no hurry; not at all when the machine is about to go;
+3. interrupt the others: each is asked, after some seconds killed, and given back;
 4. wait until every result and every job given back is confirmed by Pub/Sub, then ack;
 5. say so (``executor.stopped``), and close.
 
-A second request to stop skips 2 and kills at once. What cannot be confirmed because Pub/Sub is away
-comes back by itself when its lease runs out.
+A more urgent request (`Urgency`) shortens what goes on; the most urgent kills at once. What cannot
+be confirmed because Pub/Sub is away comes back by itself when its lease runs out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from events.publisher import EventPublisher
+from executor.announcer import Announcer
 from executor.cancellations import Cancellations
 from executor.control import ControlListener
 from executor.drain import drain
@@ -37,11 +39,14 @@ from executor.intake import Intake
 from executor.nursery import Nursery
 from executor.outbox import Outbox
 from executor.outcome import Interrupted
+from executor.pool_news import PoolNews
 from executor.report import Reporter
 from executor.settings import ExecutorSettings
 from executor.slot import Slot
+from executor.slots import end_slots, start_slots
+from executor.stopping import StopRequest, Urgency
 from executor.subscriptions import Subscriptions
-from executor.updates import UpdateWriter, host_and_ip
+from executor.updates import UpdateWriter
 from messaging.errors import PortfireError
 from messaging.leases import Lease, LeaseKeeper
 
@@ -60,15 +65,15 @@ class Executor:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self.settings = settings
-        self._stop_wanted = threading.Event()
-        self._kill_wanted = threading.Event()
-        self._stop_reason = "asked to"
+        self._stop = StopRequest()
         #: What `_helper_died` was told first.
         self._dead_part = ""
         self._started = False
         self._stopping = threading.Lock()  # held by whoever stops the executor
         self._stopped = False
         self._jobs = HeldJobs()
+        #: What the dispatcher says of the pool.
+        self.pool_news = PoolNews(settings.pool)
 
     @property
     def id(self) -> str:
@@ -79,6 +84,16 @@ class Executor:
     def running_jobs(self) -> int:
         """How many jobs it holds now."""
         return len(self._jobs.all())
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long it has held no job; 0.0 when it holds one, or has not started yet."""
+        return self._jobs.idle_seconds() if self._started else 0.0
+
+    @property
+    def stop_urgency(self) -> Urgency:
+        """How urgently it was asked to stop, if it was."""
+        return self._stop.urgency
 
     def __enter__(self) -> Executor:
         self.start()
@@ -100,9 +115,9 @@ class Executor:
         """
         self.start()
         try:
-            self._stop_wanted.wait()
+            self._stop.wanted.wait()
         finally:
-            self.stop()
+            self._settle()
         if self._dead_part:
             raise PortfireError(
                 f"executor {self.id} had to stop, for {self._dead_part}: its log says why; start "
@@ -129,26 +144,15 @@ class Executor:
             self._start_parts(parts)
             self._parts = parts.pop_all()
         self._started = True
-        self._events.publish(
-            "executor.ready",
-            host=host_and_ip()[0],
-            pool=self.settings.pool,
-            threads=self.settings.threads,
-        )
-        log.info(
-            "executor %s takes jobs of pool %s in %d slots",
-            self.id,
-            self.settings.pool,
-            self.settings.threads,
-        )
+        self._announcer.ready()
 
     def _start_parts(self, parts: ExitStack) -> None:
         """Start the parts; `parts` ends them, the last one here first, whether started or not."""
         parts.callback(self._subscriptions.remove_control)
-        parts.callback(self._say_stopped)
+        parts.callback(self._announcer.stopped)
         parts.callback(self._control.stop)
-        parts.callback(self._keeper.stop, _FLUSH_SECONDS)
-        parts.callback(self._outbox.stop, _FLUSH_SECONDS)
+        parts.callback(lambda: self._keeper.stop(self._flush_seconds()))
+        parts.callback(lambda: self._outbox.stop(self._flush_seconds()))
         parts.callback(self._end_slots)
         parts.callback(self._intake.stop)
         parts.callback(self._heartbeat.stop)
@@ -158,34 +162,35 @@ class Executor:
         self._subscriptions.ensure()
         if self.settings.control:
             self._control.start()
-        for slot in self._slots:
-            slot.start()
+        start_slots(self._slots)
         self._heartbeat.start()
         self._household.housekeeping.start()
         # Last: what fails before it costs no job.
         self._intake.start()
 
-    def request_stop(self, reason: str = "asked to", *, now: bool = False) -> None:
+    def request_stop(
+        self, reason: str = "asked to", *, now: bool = False, urgency: Urgency = Urgency.SOFT
+    ) -> None:
         """Ask for the stop; `now`: without any grace for running jobs. Never blocks."""
-        if not self._stop_wanted.is_set():
-            self._stop_reason = reason
-        if now:
-            self._kill_wanted.set()
-        self._stop_wanted.set()
+        self._stop.ask(reason, Urgency.AT_ONCE if now else urgency)
         self._jobs.wake()
 
     def stop(self) -> None:
         """Stop softly, and return when all is settled and closed. Idempotent."""
         self.request_stop()
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._stop.wanted.is_set():
+            self.request_stop()
         with self._stopping:
             if self._stopped or not self._started:
                 return
             self._stopped = True
-            self._events.publish("executor.draining", reason=self._stop_reason)
-            log.info("executor %s stops: %s", self.id, self._stop_reason)
+            self._announcer.draining()
             self._intake.stop()
-            drain(self._jobs, self.settings.grace_seconds, self._kill_wanted)
-            deadline = time.monotonic() + _FLUSH_SECONDS
+            drain(self._jobs, self.settings.grace_seconds, self._stop, self._announcer.draining)
+            deadline = time.monotonic() + self._flush_seconds()
             self._end_slots()
             self._jobs.wait_until_none(max(0.1, deadline - time.monotonic()))
             self._parts.close()
@@ -199,6 +204,7 @@ class Executor:
         parts.callback(self._job_pulls.close)
         self._events = EventPublisher(self._pubsub, self.settings.names, self.id)
         parts.callback(self._events.close)
+        self._announcer = Announcer(self.settings, self._events, self._stop)
 
     def _build(self, nursery: Nursery) -> None:
         updates = UpdateWriter(self.id, self.settings.pool)
@@ -245,6 +251,7 @@ class Executor:
             subscription=self._subscriptions.control,
             jobs=self._jobs,
             cancellations=cancellations,
+            news=self.pool_news,
             repair=self._subscriptions.ensure_control,
         )
 
@@ -270,7 +277,7 @@ class Executor:
             keeper=self._keeper,
             household=self._household,
             jobs_per_child=self.settings.jobs_per_child,
-            stop_wanted=self._stop_wanted,
+            stop_wanted=self._stop.wanted,
             on_death=self._helper_died,
         )
 
@@ -285,12 +292,7 @@ class Executor:
         self.request_stop(what)
 
     def _end_slots(self) -> None:
-        for slot in self._slots:
-            slot.end()
-        deadline = time.monotonic() + _FLUSH_SECONDS
-        for slot in self._slots:
-            slot.join(max(0.1, deadline - time.monotonic()))
+        end_slots(self._slots, self._flush_seconds())
 
-    def _say_stopped(self) -> None:
-        if self._started:
-            self._events.publish("executor.stopped", reason=self._stop_reason)
+    def _flush_seconds(self) -> float:
+        return 2.0 if self._stop.urgency is Urgency.PREEMPTED else _FLUSH_SECONDS

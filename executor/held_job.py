@@ -149,6 +149,8 @@ class HeldJobs:
         #: Guards the jobs; notified when one is gone.
         self._changed = threading.Condition()
         self._jobs: dict[str, HeldJob] = {}
+        #: Monotonic time of the last end of a job, or of the beginning.
+        self._last_end = time.monotonic()
 
     def add(self, held: HeldJob) -> None:
         """Hold a job."""
@@ -161,6 +163,7 @@ class HeldJobs:
             key = key_of(held.job, held.message)
             if self._jobs.get(key) is held:  # not the copy of it that was passed on
                 del self._jobs[key]
+                self._last_end = time.monotonic()
             self._changed.notify_all()
 
     def find(self, key: str) -> HeldJob | None:
@@ -172,6 +175,11 @@ class HeldJobs:
         """All, in the order of their arrival."""
         with self._changed:
             return list(self._jobs.values())
+
+    def idle_seconds(self) -> float:
+        """For how long nothing has been held; 0.0 when something is."""
+        with self._changed:
+            return 0.0 if self._jobs else time.monotonic() - self._last_end
 
     def wait_until_none(self, timeout: float, unless: Callable[[], bool] = lambda: False) -> bool:
         """Wait until nothing is held, for `timeout` seconds, or until `unless` (see `wake`)."""

@@ -84,7 +84,34 @@ class ExecutorSettings(PubSubSettings):
         default=20.0,
         ge=0,
         description="When the executor is told to stop, running jobs have this long to finish; "
-        "then they are stopped and given back. A preempted VM has about 30 seconds in all.",
+        "then they are stopped and given back. On a VM that is preempted they have none.",
+    )
+    idle_for_rockets: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds without a job, while nothing is READY or waiting to be, after which "
+        "the executor ends, and with it the VM that it runs on; 0: never. On a VM of Compute "
+        "Engine the default is 900.",
+        json_schema_extra={"env": "PORTFIRE_IDLE_FOR_ROCKETS"},
+    )
+    idle_for_waiters: float = Field(
+        default=0.0,
+        ge=0,
+        description="The same while Fireworks wait for others to end, or the dispatcher is silent; "
+        "at least idle_for_rockets. On a VM of Compute Engine the default is 3600.",
+        json_schema_extra={"env": "PORTFIRE_IDLE_FOR_WAITERS"},
+    )
+    development: bool = Field(
+        default=False,
+        description="Keep the VM of Compute Engine when the executor ends.",
+        json_schema_extra={"env": "PORTFIRE_DEVELOPMENT"},
+    )
+    linger_seconds: float = Field(
+        default=900.0,
+        ge=0,
+        description="For so long the VM stays after its executor ended with an error, for somebody "
+        "to look at it.",
+        json_schema_extra={"env": "PORTFIRE_LINGER_SECONDS"},
     )
     heartbeat_seconds: float = Field(
         default=30.0,
@@ -158,7 +185,7 @@ class ExecutorSettings(PubSubSettings):
         default=DEFAULT_STOP_GRACE,
         ge=0,
         description="A container that is stopped has this long from SIGTERM to SIGKILL if its task "
-        "does not say. With grace_seconds it must fit in what a preempted VM has.",
+        "does not say. On a VM that is preempted it has 4 at most.",
         json_schema_extra={"env": "PORTFIRE_STOP_GRACE"},
     )
     container_network: str = Field(

@@ -1,4 +1,7 @@
-"""Settings: one frozen, validated object per daemon, from flags > environment > YAML > defaults."""
+"""Settings: one frozen, validated object per daemon.
+
+Sources: flags > metadata attributes of a VM > environment > YAML > what the VM is > defaults.
+"""
 
 from __future__ import annotations
 
@@ -54,19 +57,27 @@ def load(
     flags: Mapping[str, Any] | None = None,
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    attributes: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> S:
     """Read settings of class `cls`; raises UsageError naming the setting, the value and the remedy.
 
     `flags` holds fields by name (None: not given), `file` is YAML with the same names, `environ`
-    the environment. An empty environment variable counts as not set.
+    the environment, `attributes` those of a VM's metadata (which others share: what is no field is
+    ignored), `defaults` stand in for those of the fields. An empty variable or attribute counts as
+    not set.
     """
-    values: dict[str, Any] = {}
-    origin: dict[str, str] = {}
+    values: dict[str, Any] = {k: v for k, v in (defaults or {}).items() if k in cls.model_fields}
+    origin: dict[str, str] = {field: f"this VM's {field}" for field in values}
     for field, value in (read_yaml(file) if file else {}).items():
         values[field], origin[field] = value, f"{file}: {field}"
     for field, variable in cls.environment_names().items():
         if (environ or {}).get(variable):
             values[field], origin[field] = (environ or {})[variable], f"environment {variable}"
+    for field, text in (attributes or {}).items():
+        if field in cls.model_fields and text.strip():
+            _refuse_secret(field)
+            values[field], origin[field] = text.strip(), f"metadata attribute {field}"
     for field, value in (flags or {}).items():
         if value is not None:
             values[field], origin[field] = value, f"--{field.replace('_', '-')}"
@@ -111,6 +122,14 @@ def _problems(cls: type[Settings], error: ValidationError, origin: Mapping[str, 
             message = item["msg"].removeprefix("Value error, ")
             problems.append(f"{where} is {value}: {message[:1].lower()}{message[1:]}")
     return problems
+
+
+def _refuse_secret(field: str) -> None:
+    if _is_secret(field):
+        raise UsageError(
+            f"metadata attribute {field} is not taken: it may hold secrets, and everybody who sees "
+            "the VM can read it; remove it, and set it in the settings file"
+        )
 
 
 def _redact(value: Any) -> Any:

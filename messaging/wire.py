@@ -10,7 +10,7 @@ direction    topic                 models
 dispatcher → executor  ``-jobs``     `LaunchJob`
 anybody    → executor  ``-jobs``     `RawJob`
 executor → dispatcher  ``-updates``  `Started`, `Ping`, `Finished`, `Released`, `PoolMade`
-dispatcher → executors ``-control``  `Cancel`
+dispatcher → executors ``-control``  `Cancel`, `PoolState`
 executor → ``reply_to``              `Reply`
 ===========  ====================  =====================================
 """
@@ -185,11 +185,30 @@ class Cancel(WireModel):
     reason: str
 
 
+class PoolState(WireModel):
+    """How much there is to do for a pool: said at intervals, and when it changes much.
+
+    Numbers over a few thousand may be cut.
+    """
+
+    control: Literal["pool-state"] = "pool-state"
+    pool: str
+    #: Fireworks that are READY and not claimed yet.
+    ready: int = Field(ge=0)
+    #: Fireworks that wait for others, as long as any of the LaunchPad runs or is about to.
+    waiting: int = Field(ge=0)
+    #: Jobs that are published and have not ended.
+    in_flight: int = Field(ge=0)
+
+
+Control = Cancel | PoolState
+
+
 _M = TypeVar("_M")
 _launch_jobs = TypeAdapter(LaunchJob)
 _raw_jobs = TypeAdapter(RawJob)
 _updates: TypeAdapter[Update] = TypeAdapter(Update)
-_controls = TypeAdapter(Cancel)
+_controls: TypeAdapter[Control] = TypeAdapter(Control)
 _replies = TypeAdapter(Reply)
 
 
@@ -215,7 +234,7 @@ def decode_update(data: bytes) -> Update:
     return _validate(_updates, _json_object(data, "update"), "update")
 
 
-def decode_control(data: bytes) -> Cancel:
+def decode_control(data: bytes) -> Control:
     """The control message; raises MessageError."""
     return _validate(_controls, _json_object(data, "control message"), "control message")
 

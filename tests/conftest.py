@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from fireworks import LaunchPad
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from messaging.broker import Broker
 from tests.services import docker_engine as engines
 from tests.services import s3, session
+from tests.services.browser import open_browser
 from tests.services.docker_engine import DockerEngine
 from tests.services.gcs_emulator import shared_emulator
 from tests.services.gridftp import shared_server
@@ -139,6 +141,13 @@ def s3_endpoint() -> str:
 def gcs_emulator() -> str:
     """URL of gcp-storage-emulator, shared by all workers: use buckets of your own."""
     return shared_emulator()
+
+
+@pytest.fixture
+def browser() -> Iterator[WebDriver]:
+    """A window of a real Chromium that reaches this machine only; see `tests.services.browser`."""
+    with open_browser() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

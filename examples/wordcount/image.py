@@ -48,7 +48,7 @@ def _make(client: docker.DockerClient, name: str) -> None:
     if busybox is None:
         raise NoImageError("no busybox to make an image of (Debian: busybox-static)")
     repository, tag = name.split(":")
-    client.api.import_image_from_data(_file_system(Path(busybox)), repository, tag)
+    client.api.import_image_from_data(file_system(Path(busybox)), repository, tag)
     try:
         client.containers.run(name, ["true"], remove=True)
     except DockerException as exc:
@@ -59,7 +59,7 @@ def _make(client: docker.DockerClient, name: str) -> None:
         ) from exc
 
 
-def _file_system(busybox: Path) -> bytes:
+def file_system(busybox: Path) -> bytes:
     """A tar of the image's files: busybox, a link to it for each of its tools, and /tmp."""
     tools = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     buffer = io.BytesIO()

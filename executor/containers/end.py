@@ -17,6 +17,8 @@ from executor.command import Ended, failure_reason
 #: ``out-of-memory``; ``timeout``; ``killed``: somebody else told the engine to; ``not-started``.
 Cause = Literal["success", "exit", "signal", "out-of-memory", "timeout", "killed", "not-started"]
 _FIRST_SIGNAL = 128
+#: A signal that the engine sent without saying which, as Podman does.
+UNTOLD_SIGNAL = "unknown"
 #: What the engine answers with when the command could not be run at all.
 _NOT_STARTED = {126, 127, 128}
 
@@ -46,7 +48,7 @@ class ContainerEnded:
             return "success"
         if self.oom_killed:
             return "out-of-memory"
-        if self.signal and self.signal in self.foreign_signals:
+        if self.signal and {self.signal, UNTOLD_SIGNAL} & set(self.foreign_signals):
             return "killed"
         if self.error and self.exit_code in _NOT_STARTED:
             return "not-started"

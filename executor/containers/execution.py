@@ -12,8 +12,8 @@ import docker
 
 from executor.capture import Output
 from executor.containers.end import ContainerEnded
-from executor.containers.engine import connected
 from executor.containers.finding import job_labels
+from executor.containers.kept import kept_connection
 from executor.containers.output import Listener
 from executor.containers.ownership import take_over
 from executor.containers.parameters import ContainerParameters
@@ -54,7 +54,7 @@ class ContainerExecution:
     def execute(self, workspace: Workspace) -> Executed:
         """Run it with the workspace's files mounted. Raises JobError, ServiceError, OSError."""
         wanted, context = self._task.wanted, self._context
-        with connected() as client:
+        with kept_connection() as client:
             image = ensure_image(
                 client,
                 self._task.image,

@@ -90,6 +90,8 @@ def copy_output(client: docker.APIClient, container: str, target: Path) -> None:
     wanted = {"stdout": 1, "stderr": 1}
     with client.get(url, params=wanted, stream=True, timeout=_SILENCE) as response:
         response.raise_for_status()
+        # A new file: a follower whose stream hangs may still have the old one.
+        target.unlink(missing_ok=True)
         with target.open("wb") as file:
             if not copy_frames(_Frames(_Chunks(response)), file, None):
                 raise ServiceError("the container's output broke off: the engine is in trouble")

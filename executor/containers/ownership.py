@@ -1,4 +1,4 @@
-"""Files that a container wrote as somebody else, such as root: made ours, or removed.
+"""Files that a container wrote as somebody else, such as root, or closed: made ours, or removed.
 
 What this user may not do, a container of the job's own image can: it runs as root, with nothing
 but the directory and the rights to change files.
@@ -6,9 +6,9 @@ but the directory and the rights to change files.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -27,16 +27,16 @@ _TIMEOUT = 60.0
 
 
 def take_over(directory: Path, image: str) -> None:
-    """Make all that is below a private directory ours, if it is not; links are not followed.
+    """Make all that is below a private directory ours, and readable; links are not followed.
 
     `image` is the id of an image that the engine has. Does nothing for root, who needs it not.
     Never raises, except JobInterrupted; what cannot be done is logged.
     """
-    if os.geteuid() == 0 or not _has_others(directory):
+    if os.geteuid() == 0 or _open_ours(directory):
         return
     owner = f"{os.getuid()}:{os.getgid()}"
     said = _as_root(directory, image, "chown", "-Rh", owner, _INSIDE)
-    if _has_others(directory):
+    if not _open_ours(directory):
         logger.warning(
             "files in %s are not this user's, and could not be made so: %s", directory, said
         )
@@ -47,16 +47,29 @@ def empty_as_root(directory: Path, image: str) -> str:
     return _as_root(directory, image, "rm", "-rf", _INSIDE)
 
 
-def _has_others(directory: Path) -> bool:
-    """Whether anything in it is not this user's. Does not follow links."""
-    user = os.geteuid()
+def _open_ours(directory: Path) -> bool:
+    """Let this user read all of it that is its own; whether nothing is somebody else's."""
+    all_ours = _open_one(directory)
+    # A directory is opened before it is looked into.
     for place, directories, files in os.walk(directory):
-        for path in (Path(place, name) for name in (".", *directories, *files)):
-            # A directory that is ours and closed is not one for somebody else to open.
-            with contextlib.suppress(OSError):
-                if path.lstat().st_uid != user:
-                    return True
-    return False
+        for name in (*directories, *files):
+            all_ours &= _open_one(Path(place, name))
+    return all_ours
+
+
+def _open_one(path: Path) -> bool:
+    """Let this user read a file or directory, if it may say so; whether it is its own."""
+    facts = path.lstat()
+    if facts.st_uid != os.geteuid():
+        return False
+    for is_kind, needed, given in (
+        (stat.S_ISDIR, stat.S_IRUSR | stat.S_IXUSR, stat.S_IRWXU),
+        (stat.S_ISREG, stat.S_IRUSR, stat.S_IRUSR | stat.S_IWUSR),
+    ):
+        if is_kind(facts.st_mode) and facts.st_mode & needed != needed:
+            # Only then: what can be read is stored with the rights that the command gave it.
+            path.chmod(stat.S_IMODE(facts.st_mode) | given)
+    return True
 
 
 def _as_root(directory: Path, image: str, program: str, *arguments: str) -> str:

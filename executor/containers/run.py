@@ -19,7 +19,7 @@ import requests
 from docker.errors import APIError, DockerException
 
 from executor.containers.end import ContainerEnded
-from executor.containers.engine import REQUEST_TIMEOUT, connect, connected, engine_errors
+from executor.containers.engine import REQUEST_TIMEOUT, connected, engine_errors
 from executor.containers.output import Listener, OutputFollower, copy_output
 from executor.containers.spec import ContainerSpec, create_container
 from executor.containers.stats import StatsSampler
@@ -102,7 +102,7 @@ class _ContainerRun:
             self._follower = OutputFollower(self._client, self._name, self._printed, listen)
         with engine_errors("starting the container"):
             self._client.start(self._name)
-        self._stats = StatsSampler(connect, self._name)
+        self._stats = StatsSampler(self._client, self._name)
 
     def wait(self) -> None:
         """Until it ends, or is stopped because its time is over."""

@@ -10,6 +10,8 @@ from typing import Any
 import docker
 from docker.types import DeviceRequest, LogConfig, Mount
 
+from executor.containers.engine import is_podman
+
 #: Processes and threads of one container: plenty for a task, too few to choke the machine.
 PIDS_LIMIT = 4096
 #: Size of the temporary file system at /tmp of a container that is otherwise read-only, as tmpfs
@@ -86,7 +88,9 @@ def create_container(client: docker.APIClient, spec: ContainerSpec, name: str) -
         working_dir=spec.working_dir,
         labels=dict(spec.labels),
         platform=spec.platform,
-        host_config=client.create_host_config(**_host_config(spec)),
+        host_config=client.create_host_config(
+            **_host_config(spec), log_config=_log_config(podman=is_podman(client))
+        ),
     )
     return str(made["Id"])
 
@@ -98,11 +102,6 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
             Mount(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
             for mount in spec.mounts
         ],
-        # Its output can be read again when the live stream breaks. The limit is one that nobody
-        # reaches: at the engine's own, the beginning would be dropped.
-        "log_config": LogConfig(
-            type="local", config={"max-size": "1000t", "max-file": "1", "compress": "false"}
-        ),
         "nano_cpus": None if wanted.cpus is None else int(wanted.cpus * 1e9),
         "mem_limit": wanted.memory,
         # The engine's default is as much swap again, where running out of memory takes hours.
@@ -120,6 +119,18 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         # those for which it has no handler.
         "init": True,
     }
+
+
+def _log_config(*, podman: bool) -> LogConfig:
+    """Keeps all output, so that it can be read again when the live stream breaks."""
+    if podman:
+        # It has no driver `local`; this is its file without a limit, where its default may be the
+        # machine's journal, which drops lines of who prints many.
+        return LogConfig(type="json-file")
+    # The limit is one that nobody reaches: at the engine's own, the beginning would be dropped.
+    return LogConfig(
+        type="local", config={"max-size": "1000t", "max-file": "1", "compress": "false"}
+    )
 
 
 def _gpus(count: int) -> list[DeviceRequest] | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import docker
 import requests
 from docker.errors import DockerException
+
+from executor.containers.engine import connect
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +28,9 @@ _NANOSECONDS = 1e-9
 class StatsSampler:
     """Samples one container in a thread of its own, over a connection of its own."""
 
-    def __init__(self, connect: Callable[[], docker.APIClient], container: str) -> None:
-        self._connect = connect
+    def __init__(self, client: docker.APIClient, container: str) -> None:
+        """`client` says which version of the API the engine speaks, and is not used."""
+        self._version = client.api_version
         self._container = container
         self._ended = threading.Event()
         self._metrics: dict[str, Any] = {}
@@ -43,11 +47,11 @@ class StatsSampler:
         if self._ended.wait(pause):
             return  # most short ones never cost a connection
         try:
-            client = self._connect()
-            while not self._ended.is_set():
-                self._note(client.stats(self._container, stream=False, one_shot=True))
-                self._ended.wait(pause)
-                pause = min(2 * pause, _SLOWEST)
+            with closing(connect(self._version)) as client:
+                while not self._ended.is_set():
+                    self._note(client.stats(self._container, stream=False, one_shot=True))
+                    self._ended.wait(pause)
+                    pause = min(2 * pause, _SLOWEST)
         except (DockerException, requests.RequestException, OSError) as exc:
             # Nobody's job fails for want of a figure.
             logger.debug("no more statistics of %s: %s", self._container, exc)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ import requests
 from docker.errors import DockerException
 from urllib3.exceptions import ReadTimeoutError
 
-from executor.containers.end import ContainerEnded
-from executor.containers.engine import REQUEST_TIMEOUT, connected, engine_errors
+from executor.containers.end import UNTOLD_SIGNAL, ContainerEnded
+from executor.containers.engine import REQUEST_TIMEOUT, connected, engine_errors, is_podman
 from executor.failures import one_line
 from messaging.errors import ServiceError
 
@@ -44,6 +44,8 @@ class ContainerWatch:
         self.broken = False
         self._client = client
         self._answered = time.monotonic()
+        #: The engine's word once it has ended, which is its last.
+        self._last: dict[str, Any] | None = None
 
     def wait_until(self, deadline: float) -> bool:
         """Wait for the container's end, at most until `deadline` (`time.monotonic`); did it come?
@@ -54,7 +56,9 @@ class ContainerWatch:
             patience = max(0.01, min(_WAIT, remaining))
             try:
                 # A float is fine for the HTTP request behind it; the stubs say int.
-                self._client.wait(self.name, timeout=patience)  # type: ignore[arg-type]
+                answer = self._client.wait(self.name, timeout=patience)  # type: ignore[arg-type]
+                if self._is_success(answer):
+                    return True
             except (requests.ConnectionError, requests.Timeout) as exc:
                 # Nothing within the time, by either name, or the engine is away: ask.
                 self.broken |= not _is_timeout(exc)
@@ -67,12 +71,13 @@ class ContainerWatch:
 
     def state(self) -> dict[str, Any]:
         """The engine's word on the container. Raises ServiceError when it is away for a minute."""
-        while True:
+        while self._last is None:
             try:
                 return self.inspect()
             except ServiceError as exc:
                 self._note_absence(exc)
                 time.sleep(_RETRY)
+        return self._last
 
     def inspect(self) -> dict[str, Any]:
         """The same, asked once. Raises ServiceError."""
@@ -137,16 +142,26 @@ class ContainerWatch:
             return True
         return False
 
+    def _is_success(self, answer: Mapping[str, Any]) -> bool:
+        """Whether a wait's answer leaves no question: with any other code, the state tells why."""
+        # An engine that was away meanwhile is asked for all that it has to say.
+        if self.broken or answer.get("StatusCode") != 0 or answer.get("Error"):
+            return False
+        self._last = {"Running": False, "ExitCode": 0}
+        return True
+
     def _has_ended(self, deadline: float) -> bool:
         """Ask; an engine that does not answer by `deadline` has not said so."""
         remaining = max(0.1, min(REQUEST_TIMEOUT, deadline - time.monotonic()))
         with self.timeout(remaining):
             try:
-                return not self.inspect()["Running"]
+                state = self.inspect()
             except ServiceError as exc:
                 self._note_absence(exc)
                 time.sleep(min(_RETRY, remaining))
                 return False
+        self._last = None if state["Running"] else state
+        return self._last is not None
 
     def _note_absence(self, error: ServiceError) -> None:
         """Raises `error` when the engine is away for a minute."""
@@ -157,11 +172,16 @@ class ContainerWatch:
     def _events(self, since: float) -> list[tuple[str, str]]:
         """What happened to it besides, from then on: (``oom`` or ``kill``, the signal's name)."""
         wanted = {"container": self.name, "event": ["oom", "kill"]}
+        # Fractions too, or what happened just now is missed.
+        begin, end = f"{since:.6f}", f"{time.time():.6f}"
+        if is_podman(self._client):
+            # It takes none, and answers nothing once the end has passed: until the second is full.
+            begin, end = str(int(since)), str(int(time.time()) + 1)
         with engine_errors("asking what happened to the container"):
-            events = self._client.events(
-                # Fractions too, or what happened just now is missed; the stubs say int.
-                since=f"{since:.6f}",  # type: ignore[call-overload]
-                until=f"{time.time():.6f}",
+            # The stubs say int.
+            events = self._client.events(  # type: ignore[call-overload]
+                since=begin,
+                until=end,
                 filters=wanted,
                 decode=True,
             )
@@ -174,7 +194,7 @@ def _event(event: dict[str, Any]) -> tuple[str, str]:
     try:
         name = signal.Signals(int(number)).name
     except ValueError:
-        name = number
+        name = number or UNTOLD_SIGNAL
     return str(event.get("Action", "")), name
 
 

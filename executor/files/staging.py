@@ -20,6 +20,7 @@ from executor.command import Ended
 from executor.context import JobContext
 from executor.failures import Phase, PhaseFailedError, PhaseMemoryError, one_line
 from executor.files.moving import Moved, fetch_inputs, store_outputs
+from executor.files.placing import place_file
 from executor.files.storage import JobStorage
 from executor.files.workspace import Workspace, open_workspace
 from executor.phases import told_phase
@@ -27,7 +28,6 @@ from executor.tail import tail
 from executor.written import ExpectedOutputs, is_there
 from messaging.errors import PortfireError
 from storage_backends.contract import Upload
-from storage_backends.directories.copying import copy_file
 from storage_backends.errors import StorageNotFoundError
 from storage_backends.paths import below, is_tree
 
@@ -214,7 +214,7 @@ class _Run:
         for upload in uploads:
             if upload.within == ours:
                 place = below(files, upload.name, "output")
-                copy_file(upload.source, place, within=upload.within)
+                place_file(upload.source, place, within=upload.within)
         return Moved({})
 
     def _captured(self, output: Output, executed: Executed) -> Path:

@@ -15,7 +15,6 @@ import requests
 from docker.errors import DockerException
 
 from executor.containers.end import ContainerEnded
-from executor.containers.engine import connect
 from executor.containers.spec import ContainerSpec
 from executor.containers.stats import StatsSampler
 from executor.containers.watch import KILLED, SLOW_ENGINE, ContainerWatch
@@ -168,7 +167,7 @@ class WarmRun:
     def _measured(self, metrics: dict[str, Any]) -> Iterator[None]:
         """Put what a job uses into `metrics`."""
         began = time.monotonic()
-        sampler = StatsSampler(connect, self._name)
+        sampler = StatsSampler(self._client, self._name)
         try:
             yield
         finally:

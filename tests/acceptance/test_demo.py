@@ -98,6 +98,12 @@ def _check_right(ended: Ended, directory: Path, parts: int = 4) -> None:
     _check_result(directory)
     made = {f"part-{part}.tsv" for part in range(1, parts + 1)}
     assert {file.name for file in (_demo(directory) / "counts").iterdir()} == made
+    report = _demo(directory).resolve() / "report.html"
+    assert f"report: open {report} in a browser" in ended.output
+    page = report.read_text(encoding="utf-8")
+    assert f"{parts + 2} COMPLETED" in page
+    assert "Critical path of wordcount" in page
+    assert page.count("<td>merge</td>") == 1
 
 
 def _check_result(directory: Path) -> None:

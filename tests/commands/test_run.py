@@ -11,6 +11,8 @@ import psutil
 import pytest
 from fireworks import Firework, LaunchPad, PyTask, Workflow
 
+from events.recording import read_events
+from events.report.story import gather
 from tests.commands.embedded import add_to_embedded
 from tests.commands.programs import finish, portfire, start
 from tests.faults import tasks
@@ -28,9 +30,11 @@ def test_it_runs_all_and_prints_a_summary(
     launchpad: LaunchPad, launchpad_file: str, tmp_path: Path, log: Path
 ) -> None:
     launchpad.add_wf(tasks.fan(log, width=3, seconds=0.0))
-    ended = portfire(tmp_path, "run", "-l", launchpad_file, "--threads", "2")
+    kept = tmp_path / "events.jsonl"
+    ended = portfire(tmp_path, "run", "-l", launchpad_file, "--threads", "2", "--events", str(kept))
     assert ended.code == 0, ended.errors
     assert "5 COMPLETED, 0 FIZZLED" in ended.output
+    assert [run.state for run in gather(read_events(kept)).runs] == ["COMPLETED"] * 5
     assert "Traceback" not in ended.errors
     check_completed_once(launchpad)
     assert sorted(tasks.ended(log)) == sorted(states(launchpad))

@@ -65,9 +65,9 @@ def test_many_updates_are_acked_before_all_are_applied(
             announcements,
             on_loss=lambda: None,
         )
-        applier.apply([_delivery(number, end) for number in range(250)])
+        applier.apply([_delivery(number, end) for number in range(450)])
         announcements.close()
-        assert pubsub.acknowledged == [100, 100, 50]
+        assert pubsub.acknowledged == [200, 200, 50]
 
 
 def test_an_inbox_takes_no_more_than_can_be_applied_soon() -> None:

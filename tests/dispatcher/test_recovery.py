@@ -11,7 +11,9 @@ from fireworks import FWAction, LaunchPad, Workflow
 import dispatcher.stored_workflow
 from dispatcher.held_launches import needs_publishing
 from dispatcher.journal import Holder
-from dispatcher.stored_workflow import LockedWorkflow, WorkflowStore
+from dispatcher.refresh import Refresher
+from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.workflow_batch import WorkflowBatch
 from dispatcher.workflow_errors import WorkflowBusyError
 from tests.dispatcher.workbench import CLAIMANT, Workbench, finished, firework, started
 
@@ -82,17 +84,11 @@ def test_a_workflow_half_written_without_a_journal_does_not_lose_the_join(
     first = Workbench(launchpad)
     claims = {claim.firework["name"]: claim for claim in first.claim() if claim.firework}
 
-    def half(
-        pad: LaunchPad, _holder: Any, _id: Any, fireworks: list[dict[str, Any]], _document: Any
-    ) -> None:
-        for document in fireworks:
-            pad.fireworks.replace_one({"fw_id": document["fw_id"]}, document)
-        raise CutOff
-
     with monkeypatch.context() as patch:
-        patch.setattr(dispatcher.stored_workflow, "write_documents", half)
+        patch.setattr(WorkflowBatch, "commit", _dying(WorkflowBatch.commit, "before"))
         with pytest.raises(CutOff):
             first.updates.finish(finished(claims["one"]))
+    assert first.firework("one")["state"] == "COMPLETED"
     second = Workbench(launchpad)
     assert second.store.recover() == 1
     # The other parent ends before the first one's update comes again: the join must be freed.
@@ -109,7 +105,7 @@ def test_a_launch_that_ended_just_before_the_death_is_settled_without_its_update
     [claim] = first.claim()
     first.updates.start(started(claim))
     with monkeypatch.context() as patch:
-        patch.setattr(WorkflowStore, "refresh", _dying(WorkflowStore.refresh, "before"))
+        patch.setattr(Refresher, "refresh", _dying(Refresher.refresh, "before"))
         with pytest.raises(CutOff):
             first.updates.finish(finished(claim))
     second = Workbench(launchpad)
@@ -125,8 +121,7 @@ def test_a_claim_cut_off_before_the_workflow_knew_is_published_later(
     launchpad.add_wf(Workflow([firework("one"), firework("two")]))
     first = Workbench(launchpad)
     with monkeypatch.context() as patch:
-        dying = _dying(LockedWorkflow.commit_states, "before")
-        patch.setattr(LockedWorkflow, "commit_states", dying)
+        patch.setattr(WorkflowBatch, "commit", _dying(WorkflowBatch.commit, "before"))
         with pytest.raises(CutOff):
             first.claims.claim(10)
     second = Workbench(launchpad)
@@ -169,9 +164,10 @@ def test_a_recovery_that_is_cut_off_is_finished_by_the_next(
     launchpad.add_wf(Workflow([parent, child], {parent: [child]}))
     first = Workbench(launchpad)
     [claim] = first.claim()
+    ended = finished(claim, action=_grow())
     second = Workbench(launchpad)
     for module, act in (
-        ("dispatcher.stored_workflow", lambda: first.updates.finish(finished(claim))),
+        ("dispatcher.stored_workflow", lambda: first.updates.finish(ended)),
         ("dispatcher.journal", second.store.recover),
     ):
         with monkeypatch.context() as patch:

@@ -93,7 +93,10 @@ def test_sequence_numbers_have_no_gap_under_many_threads(
     for thread in threads:
         thread.join()
     events = received(pubsub, names, 200)
-    assert sorted(e.seq or 0 for e in events if isinstance(e, JobEvent)) == list(range(1, 201))
+    by_number = sorted((e.seq or 0, e.timestamp) for e in events if isinstance(e, JobEvent))
+    assert [seq for seq, _ in by_number] == list(range(1, 201))
+    times = [moment for _, moment in by_number]
+    assert times == sorted(times), "the times have the order of the numbers"
 
 
 @pytest.mark.usefixtures("topic")

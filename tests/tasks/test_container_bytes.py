@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import pytest
 
-from executor.containers.finding import EXECUTOR_LABEL
+from executor.containers.finding import EXECUTOR_LABEL, remove_containers
 from executor.docker_task import DockerTask
 from executor.failures import PhaseOutageError
 from tests.services import missing
@@ -58,6 +58,14 @@ def small_disk(launch_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     subprocess.run(["umount", str(launch_directory)], check=True)
 
 
+@pytest.fixture
+def executor(docker_engine: str, context: RecordingContext) -> Iterator[str]:  # noqa: ARG001 - started first
+    """The name of the context's executor, of which nothing is left at the end."""
+    context.executor = f"executor-{os.getpid()}-{id(context)}"
+    yield context.executor
+    remove_containers(executor=context.executor)
+
+
 def containers_of(executor: str) -> list[Any]:
     client = docker.DockerClient(timeout=30)
     wanted: Any = {"label": f"{EXECUTOR_LABEL}={executor}"}
@@ -77,13 +85,12 @@ def containers_of(executor: str) -> list[Any]:
 )
 def test_a_full_disk_is_said_in_one_line_and_nothing_is_left(
     docker_engine: str,
-    context: RecordingContext,
+    executor: str,
     store: Path,
     small_disk: Path,
     line: str,
     output: str,
 ) -> None:
-    context.executor = f"executor-{os.getpid()}-{id(context)}"
     task = DockerTask(
         name="t",
         image=docker_engine,
@@ -99,7 +106,7 @@ def test_a_full_disk_is_said_in_one_line_and_nothing_is_left(
     assert "No space left on device" in caught.value.reason
     assert list(small_disk.iterdir()) == []
     assert list(store.rglob("out")) == []
-    assert containers_of(context.executor) == []
+    assert containers_of(executor) == []
 
 
 @pytest.mark.timeout(180)

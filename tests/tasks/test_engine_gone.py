@@ -196,3 +196,28 @@ def test_an_engine_that_restarts_is_an_outage_and_leaves_nothing(
     assert "Docker Engine" in error.reason
     assert list(launch_directory.iterdir()) == []
     assert containers() == []
+
+
+@pytest.mark.usefixtures("context", "launch_directory")
+def test_an_engine_that_restarts_between_two_jobs_is_no_outage(own_engine: OwnEngine) -> None:
+    line = "echo done > /data/out/file"
+    run(line)
+    own_engine.stop()
+    own_engine.start()
+    run(line)
+    own_engine.kill(with_containerd=True)
+    own_engine.start()
+    run(line)
+    assert containers() == []
+
+
+@pytest.mark.usefixtures("context", "launch_directory")
+def test_an_engine_that_is_away_between_two_jobs_is_an_outage_of_the_second_only(
+    own_engine: OwnEngine,
+) -> None:
+    line = "echo done > /data/out/file"
+    run(line)
+    own_engine.stop()
+    assert "no Docker Engine answers" in outage(line).reason
+    own_engine.start()
+    run(line)

@@ -33,11 +33,11 @@ directory, image, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 with open_workspace(directory, None) as workspace:
     line = (
         "umask 077; mkdir -p /data/tree/deep; echo text > /data/tree/deep/file; "
-        "ln -s /etc/hostname /data/link"
-    )
+        "ln -s /etc/hostname /data/link; "
+    ) + (sys.argv[4] if what == "take over" and len(sys.argv) > 4 else "true")
     spec = ContainerSpec(
         image=image, command=["sh", "-c", line], labels={}, user="0:0", timeout=60.0,
-        capabilities=("DAC_OVERRIDE",),
+        capabilities=("DAC_OVERRIDE", "FOWNER"),
         stop_grace=0.0, mounts=(BindMount(source=workspace.files, target="/data"),),
     )
     with connected() as client:
@@ -54,6 +54,25 @@ with open_workspace(directory, None) as workspace:
 print("left" if list(directory.iterdir()) else "nothing left")
 """
 
+#: With an image that nobody has: what is this user's own needs no container.
+_CLOSE = """
+import os, sys
+from pathlib import Path
+from executor.containers.ownership import take_over
+top = Path(sys.argv[1])
+closed, file, deep = top / "closed", top / "closed/file", top / "closed/deep"
+kept = top / "kept"
+closed.mkdir()
+for path in (file, deep, kept):
+    path.write_text("text")
+(top / "link").symlink_to("/etc")
+kept.chmod(0o444)
+for path in (file, deep, closed):
+    path.chmod(0)
+take_over(top, "no such image")
+print(*(f"{path.stat().st_mode & 0o777:o}" for path in (closed, file, deep, kept, Path("/etc"))))
+"""
+
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -68,15 +87,17 @@ def place() -> Iterator[Path]:
         yield place / "theirs"
 
 
-def as_somebody(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script above as one who may use the engine."""
+def as_somebody(
+    place: Path, *arguments: str, script: str = _WRITE
+) -> subprocess.CompletedProcess[str]:
+    """Run a script from above as one who may use the engine."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         missing("no setpriv here: install util-linux")
     group = Path(SOCKET.removeprefix("unix://")).stat().st_gid
     become = [setpriv, "--reuid", str(_USER), "--regid", str(_USER), "--groups", str(group)]
     return subprocess.run(
-        [*become, sys.executable, "-c", _WRITE, str(place), *arguments],
+        [*become, sys.executable, "-c", script, str(place), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(place)},
         capture_output=True,
         text=True,
@@ -111,6 +132,18 @@ def without_rm(docker_engine: str) -> Iterator[str]:
 
 def test_what_root_wrote_is_taken_over(place: Path, image_id: str) -> None:
     ended = as_somebody(place, image_id, "take over")
+    assert ended.stdout == f"text\n{_USER}\nnothing left\n", ended.stderr
+    assert ended.stderr == ""
+
+
+def test_what_was_closed_is_opened_and_nothing_else_is_changed(place: Path) -> None:
+    ended = as_somebody(place, script=_CLOSE)
+    assert ended.stdout == "700 600 600 444 755\n", ended.stderr
+    assert ended.stderr == ""
+
+
+def test_what_root_closed_is_opened(place: Path, image_id: str) -> None:
+    ended = as_somebody(place, image_id, "take over", "chmod -R 000 /data/tree; ")
     assert ended.stdout == f"text\n{_USER}\nnothing left\n", ended.stderr
     assert ended.stderr == ""
 

@@ -1,0 +1,1 @@
+"""The live monitor: a web page on Bokeh's server, a terminal table, snapshots."""
