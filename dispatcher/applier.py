@@ -22,6 +22,7 @@ from messaging.names import Names, belongs_to_pool
 from messaging.pubsub import PubSub
 from messaging.wire import (
     Cancel,
+    ExecutorNews,
     Finished,
     LaunchJob,
     LaunchUpdate,
@@ -56,6 +57,8 @@ class Counts:
     cancelled: int = 0
     #: Updates that came second, or of an older attempt.
     stale: int = 0
+    #: Updates of launches that are unknown, not wanted or over, or of a superseded attempt.
+    unwanted: int = 0
     #: Updates that could not be read.
     unreadable: int = 0
     #: Launches published again: lost with a broker, or paused and resumed.
@@ -89,9 +92,13 @@ class Applier:
         counts: Counts,
         announcements: Announcements,
         on_loss: Callable[[], None],
+        on_news: Callable[[ExecutorNews], None] = lambda _: None,
     ) -> None:
-        """`on_loss` is called when jobs that wait in Pub/Sub have been lost."""
+        """`on_loss` is called when jobs that wait in Pub/Sub have been lost, `on_news` with what
+        executors say of themselves.
+        """
         self._on_loss = on_loss
+        self._on_news = on_news
         self._announcements = announcements
         self._pubsub = pubsub
         self._pool = pool
@@ -213,6 +220,9 @@ class Applier:
                 )
             self._on_loss()
             return True
+        if isinstance(update, ExecutorNews):
+            self._on_news(update)
+            return True
         try:
             self._note(update, self._dispatch(update))
         except WorkflowBusyError as exc:
@@ -225,9 +235,19 @@ class Applier:
         return True
 
     def _note(self, update: LaunchUpdate, verdict: Verdict) -> None:
+        if verdict is Verdict.APPLIED:
+            return
+        log.info(
+            "refused: %s of job %s, attempt %d, by executor %s: %s",
+            *(update.update, update.job, update.attempt, update.executor),
+            "it repeats, or a newer attempt has been published"
+            if verdict is Verdict.STALE
+            else "its launch is unknown, over, not wanted or published anew; it is told to stop",
+        )
         if verdict is Verdict.STALE:
             self._counts.stale += 1
-        elif verdict is Verdict.UNWANTED:
+        else:
+            self._counts.unwanted += 1
             self._cancel(update)
 
     def _give_up(self, update: LaunchUpdate, error: Exception) -> bool:
@@ -309,13 +329,16 @@ class Applier:
 
 
 def _launch_id(update: Update | None) -> int | None:
-    return None if update is None or isinstance(update, PoolMade) else update.launch_id
+    if update is None or isinstance(update, (PoolMade, ExecutorNews)):
+        return None
+    return update.launch_id
 
 
 def _is_said_by_end(update: Update, ended: Set[tuple[int, int]]) -> bool:
     """Whether the job's end was delivered with it, and says all that this does."""
     return (
-        not isinstance(update, (Finished, PoolMade)) and (update.launch_id, update.attempt) in ended
+        not isinstance(update, (Finished, PoolMade, ExecutorNews))
+        and (update.launch_id, update.attempt) in ended
     )
 
 

@@ -7,10 +7,9 @@ message is published, its id as the launch's reservation id: `needs_publishing` 
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fireworks.core.launchpad import LockedWorkflowError
@@ -22,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from dispatcher.bulk import Write, write_all
 from dispatcher.held_launches import Claim, HeldLaunches
-from dispatcher.launch_documents import ACTIVE, Claimant, noted, reserved_launch
+from dispatcher.launch_documents import ACTIVE, Claimant, noted, now_as_text, reserved_launch
 from dispatcher.set_aside import SetAside
 from dispatcher.stored_workflow import WorkflowStore
 from messaging.wire import LaunchJob
@@ -118,6 +117,7 @@ class Claims:
             launch_id=claim.launch_id,
             fw_id=claim.fw_id,
             name=str(claim.firework.get("name", "")),
+            workflow=claim.workflow,
             firework=recursive_dict(firework),
             fworker=self._worker,
             trackers=recursive_dict(claim.launch.get("trackers", [])),
@@ -126,15 +126,12 @@ class Claims:
     def record_published(self, published: Sequence[Published]) -> None:
         """Note that these job messages have reached Pub/Sub."""
         updates = [
-            (
-                {"launch_id": parcel.claim.launch_id, "state": {"$in": list(ACTIVE)}},
-                noted(parcel.claim.launch, self._claimant, parcel.attempt, parcel.message_id),
-            )
+            noted(parcel.claim.launch, self._claimant, parcel.attempt, parcel.message_id)
             for parcel in published
         ]
         write_all(
             self._launchpad.launches,
-            [Write(query, {"$set": {"state_history": history}}) for query, history in updates],
+            [Write(where, {"$set": fields}) for where, fields in updates],
         )
 
     def _candidates(self, limit: int, left_alone: set[int]) -> list[dict[str, Any]]:
@@ -151,18 +148,22 @@ class Claims:
         """Make the Fireworks RESERVED that nobody else has taken or locked."""
         if not fireworks:
             return []
-        batch = self._store.batch(firework["fw_id"] for firework in fireworks)
+        # What a colleague has locked, it is claiming.
+        fw_ids = [firework["fw_id"] for firework in fireworks]
+        batch = self._store.batch(fw_ids, await_colleagues=False)
         for fw_id in batch.missing:
             self._give_up(fw_id, f"Firework {fw_id} belongs to no workflow")
         prepared = self._prepare([fw for fw in fireworks if batch.of(fw["fw_id"])])
         claims = self._taken(prepared)
+        named = []
         for claim in claims:
             copy = batch.of(claim.fw_id)
             assert copy is not None
             copy.set_state(claim.fw_id, "RESERVED")
+            named.append(replace(claim, workflow=copy.name))
         # A lock that was taken from us: the workflow's copy of a state on the way is for display.
         batch.commit()
-        return claims
+        return named
 
     def _prepare(self, fireworks: Sequence[dict[str, Any]]) -> list[Claim]:
         """Write a launch document for each of these."""
@@ -182,7 +183,7 @@ class Claims:
 
     def _taken(self, prepared: Sequence[Claim]) -> list[Claim]:
         """Make the Fireworks RESERVED; those that nobody else was quicker to take or change."""
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = now_as_text()
         writes = [
             Write(
                 {"fw_id": claim.fw_id, "state": "READY"},
@@ -233,8 +234,7 @@ class Claims:
 
     def _give_up(self, fw_id: int, reason: str) -> None:
         """Leave it READY, for a while; told of once."""
-        self._hopeless.add(fw_id)
-        if fw_id not in self._told:
+        if self._hopeless.add(fw_id) and fw_id not in self._told:
             self._told.add(fw_id)
             log.warning("%s: it is left READY", reason)
 

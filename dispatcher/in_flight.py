@@ -1,4 +1,4 @@
-"""The table of jobs that were published and have not ended."""
+"""The table of jobs that one dispatcher published, or took over, and that have not ended."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class InFlight:
     released_at: float = 0.0
     #: Pub/Sub lost its state after this was published: the message may be gone.
     suspect: bool = False
+    #: `Brief.last_word` as last read: executors may have spoken to another dispatcher.
+    last_word: str | None = None
 
 
 class InFlightTable:
@@ -66,6 +68,19 @@ class InFlightTable:
         if entry is not None and attempt >= entry.attempt:
             self.add(replace(entry, heard=now, running=running, executor=executor, suspect=False))
 
+    def read(self, launch_id: int, last_word: str | None, now: float) -> None:
+        """The LaunchPad says when an executor last spoke of it: news, if it said otherwise before.
+
+        The first time it says so little that it counts for a start only.
+        """
+        entry = self._entries.get(launch_id)
+        if entry is None or entry.last_word == last_word:
+            return
+        running = last_word is not None
+        is_news = entry.last_word is not None or (running and not entry.running)
+        read = replace(entry, last_word=last_word, running=running)
+        self.add(replace(read, heard=now, suspect=False) if is_news and running else read)
+
     def release(self, launch_id: int, executor: str, timestamp: float) -> None:
         """This executor gave it back at this time."""
         entry = self._entries.get(launch_id)
@@ -89,10 +104,6 @@ class InFlightTable:
         for entry in self:
             self.add(replace(entry, suspect=True, heard=now))
 
-    def has_lost(self) -> bool:
-        """Whether any message is in doubt."""
-        return any(entry.suspect for entry in self._entries.values())
-
     def lost(self, now: float, silence: float) -> list[InFlight]:
         """Suspects whose message must be published again.
 
@@ -103,4 +114,12 @@ class InFlightTable:
             entry
             for entry in self
             if entry.suspect and (not entry.running or now - entry.heard > silence)
+        ]
+
+    def silent(self, now: float, silence: float) -> list[InFlight]:
+        """What runs, is no suspect, and has not been heard of for `silence` seconds."""
+        return [
+            entry
+            for entry in self
+            if entry.running and not entry.suspect and now - entry.heard > silence
         ]

@@ -8,6 +8,7 @@ throws away one without.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ def write_journal(
     commit mark is the last of them.
     """
     entry = ObjectId()
-    about = {"entry": entry, "owner": holder.owner}
+    about = {"entry": entry, "owner": holder.owner, "by": holder.mark}
     rows: list[dict[str, Any]] = [{**about, "firework": fw} for fw in fireworks]
     mark = {"commit": True, "holders": [holder.mark], "workflow_id": workflow_id}
     rows.append({**about, **mark, "workflow": document})
@@ -104,21 +105,32 @@ def write_documents(
         raise lock_lost(workflow_id)
 
 
-def recover_journal(launchpad: Any, holder: Holder) -> int:
+def recover_journal(
+    launchpad: Any, holder: Holder, others: Collection[str] = (), *, only_own: bool = False
+) -> int:
     """Carry out the owner's complete entries, drop its others; how many were carried out.
+
+    `others` are the marks of dispatchers of the same owner that live: theirs are left alone, as are
+    all but `holder`'s with `only_own`.
 
     An entry whose workflow is not locked by those who had the entry in hand was carried out to its
     end, since the unlocking is its last write; doing it again would undo what others wrote since.
     """
     journal = launchpad.db[JOURNAL]
     repaired = 0
-    for mark in list(journal.find({"commit": True, "owner": holder.owner})):
+    by = holder.mark if only_own else {"$nin": list(others)}
+    left = {"owner": holder.owner, "by": by}
+    theirs = []
+    for mark in list(journal.find({"commit": True, **left})):
+        if not set(mark["holders"]).isdisjoint(others):
+            theirs.append(mark["entry"])  # one of them is carrying it out
+            continue
         workflow = launchpad.workflows.find_one({"_id": mark["workflow_id"]}, {"locked_by": 1})
         if workflow is not None and workflow.get("locked_by") in mark["holders"]:
             _carry_out(launchpad, holder, mark, workflow["locked_by"])
             repaired += 1
         clear_journal(launchpad, mark["entry"])
-    journal.delete_many({"owner": holder.owner})
+    journal.delete_many({**left, "entry": {"$nin": theirs}})
     return repaired
 
 

@@ -1,9 +1,11 @@
 """Launch documents as FireWorks writes them, with the few notes that Portfire leaves in them.
 
 The note stands in the RESERVED entry of ``state_history``, which FireWorks carries along as it is:
-``{"portfire": {"prefix": ..., "pool": ..., "attempt": 1}}``. Until an executor names the real
-launch directory, ``launch_dir`` says whose the reservation is, so that a reservation whose note was
-never written can be found as well.
+``{"portfire": {"prefix": ..., "pool": ..., "attempt": 1, "dispatcher": ..., "losses": 0}}`` (the
+last two: which instance looks after it, and `Roster`'s count when its message was published), once
+published also ``published``, in seconds since the epoch. Until an executor names the real launch
+directory, ``launch_dir`` says whose the reservation is, so that a reservation whose note was never
+written can be found as well.
 """
 
 from __future__ import annotations
@@ -22,14 +24,20 @@ from messaging.wire import Finished, Started
 
 ACTIVE = ("RESERVED", "RUNNING")
 NOTE = "portfire"
+#: In a note: how often the launch was published again because nothing was heard of it.
+SILENCES = "silences"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Claimant:
-    """Who claims: one dispatcher's prefix and pool."""
+    """Who claims: one dispatcher of a prefix and pool. Not thread-safe."""
 
     prefix: str
     pool: str
+    #: Which of their dispatchers.
+    dispatcher: str = ""
+    #: How often Pub/Sub has lost its state, as far as this one knows.
+    losses: int = 0
 
     @property
     def launch_dir(self) -> str:
@@ -38,7 +46,13 @@ class Claimant:
 
     def note(self, attempt: int) -> dict[str, Any]:
         """The note in a RESERVED entry."""
-        return {"prefix": self.prefix, "pool": self.pool, "attempt": attempt}
+        return {
+            "prefix": self.prefix,
+            "pool": self.pool,
+            "attempt": attempt,
+            "dispatcher": self.dispatcher,
+            "losses": self.losses,
+        }
 
 
 def reserved_launch(
@@ -97,17 +111,38 @@ def is_published(document: Mapping[str, Any]) -> bool:
     return any("reservation_id" in entry for entry in document.get("state_history", []))
 
 
+def note_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The note in a launch's document; empty when there is none."""
+    for entry in document.get("state_history", []):
+        if NOTE in entry:
+            note: Mapping[str, Any] = entry[NOTE]
+            return note
+    return {}
+
+
+def noted_place(document: Mapping[str, Any]) -> str:
+    """The field of a launch's document whose value is, or shall be, the entry with the note."""
+    states = [entry["state"] for entry in document["state_history"]]
+    return f"state_history.{states.index('RESERVED') if 'RESERVED' in states else 0}"
+
+
 def noted(
     document: Mapping[str, Any], claimant: Claimant, attempt: int, message_id: str
-) -> list[dict[str, Any]]:
-    """The state history with the note of a published attempt."""
-    history = [dict(entry) for entry in document["state_history"]]
-    for entry in history:
-        if entry["state"] == "RESERVED":
-            entry[NOTE] = claimant.note(attempt)
-            entry["reservation_id"] = message_id
-            break
-    return history
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What must hold of the stored launch, and the fields to set, to note a published attempt.
+
+    Field by field: an executor may have begun meanwhile, and another dispatcher may have written
+    that down. A newer attempt is left alone.
+    """
+    place = noted_place(document)
+    where = {
+        "launch_id": document["launch_id"],
+        "state": {"$in": list(ACTIVE)},
+        f"{place}.{NOTE}.attempt": {"$not": {"$gt": attempt}},
+    }
+    kept = {word: note for word, note in note_of(document).items() if word == SILENCES}
+    note = {**kept, **claimant.note(attempt), "published": time.time()}
+    return where, {f"{place}.{NOTE}": note, f"{place}.reservation_id": message_id}
 
 
 def started_launch(document: Mapping[str, Any], update: Started | Finished) -> dict[str, Any]:
@@ -147,7 +182,11 @@ def finished_launch(document: Mapping[str, Any], update: Finished) -> dict[str, 
 
 def fizzled_launch(document: Mapping[str, Any], stacktrace: str) -> dict[str, Any]:
     """A COMPLETED launch turned FIZZLED: FireWorks could not apply its FWAction."""
-    history = [dict(entry) for entry in document["state_history"]]
+    # Without checkpoints: FireWorks' Rocket sets the launch back to its start before it fails it.
+    history = [
+        {key: value for key, value in entry.items() if key != "checkpoint"}
+        for entry in document["state_history"]
+    ]
     history[-1]["state"] = "FIZZLED"
     return {
         **document,
@@ -209,6 +248,11 @@ def _seconds(start: str | None, end: str | None) -> float | None:
 def _parsed(moment: str) -> datetime.datetime:
     parsed = datetime.datetime.fromisoformat(moment)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.timezone.utc)
+
+
+def now_as_text() -> str:
+    """This moment as FireWorks stores it in Fireworks and launches (in workflows it is a date)."""
+    return _moment(time.time())
 
 
 def _moment(timestamp: float) -> str:

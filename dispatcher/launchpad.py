@@ -65,6 +65,11 @@ def open_launchpad(file: Path | None) -> Any:
     try:
         # What FireWorks has to say about each workflow is the dispatcher's to say.
         launchpad = LaunchPad.from_file(str(file)) if file else LaunchPad(strm_lvl="ERROR")
+    except KeyError as exc:
+        raise UsageError(
+            f"LaunchPad file {file} cannot be used: it has no {exc.args[0]!r} (the embedded "
+            "LaunchPad is for `portfire run` only)"
+        ) from exc
     except Exception as exc:  # whatever a wrong file makes FireWorks raise
         raise UsageError(f"LaunchPad file {file} cannot be used: {_first_line(exc)}") from exc
     _check_connection(launchpad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
+from collections.abc import Callable
 from typing import Any
 
 from messaging.errors import PortfireError
@@ -36,9 +36,9 @@ class PoolStateAnnouncer:
         pool: str,
         launchpad: Any,
         query: dict[str, Any],
-        in_flight: Sized,
+        in_flight: Callable[[], int],
     ) -> None:
-        """`query` says which Fireworks are the pool's; `in_flight` holds its jobs."""
+        """`query` says which Fireworks are the pool's; `in_flight` counts its jobs."""
         self._pubsub = pubsub
         self._names = names
         self._pool = pool
@@ -51,11 +51,11 @@ class PoolStateAnnouncer:
 
     def announce_when_due(self, now: float) -> None:
         """Publish if it is time to, `now` being monotonic; raises pymongo's errors."""
-        changed = now >= self._next_look and bool(self._in_flight) != self._said_busy
+        changed = now >= self._next_look and bool(self._in_flight()) != self._said_busy
         if now < self._next and not changed:
             return
         self._next, self._next_look = now + _INTERVAL, now + _LOOK_SECONDS
-        self._said_busy = bool(self._in_flight)
+        self._said_busy = bool(self._in_flight())
         message = Outgoing(self.look().encode(), {"type": "pool-state", "pool": self._pool})
         try:
             self._pubsub.publish(self._names.control, [message])
@@ -68,7 +68,7 @@ class PoolStateAnnouncer:
             pool=self._pool,
             ready=self._count("READY"),
             waiting=self._count("WAITING") if self._moves() else 0,
-            in_flight=len(self._in_flight),
+            in_flight=self._in_flight(),
         )
 
     def _count(self, state: str) -> int:

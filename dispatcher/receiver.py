@@ -35,6 +35,7 @@ class Inbox:
         self._changed = threading.Condition()
         self._waiting: deque[Delivery] = deque()
         self._woken = False
+        self._nudged = False
         self.topology_lost = threading.Event()
 
     def __len__(self) -> int:
@@ -57,9 +58,21 @@ class Inbox:
             return taken
 
     def wait(self, timeout: float) -> None:
-        """Until something arrives, `wake` is called, or `timeout` seconds passed."""
+        """Until something arrives, `wake` or `nudge` is called, or `timeout` seconds passed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._woken, timeout)
+            self._changed.wait_for(lambda: self._waiting or self._woken or self._nudged, timeout)
+
+    def nudge(self) -> None:
+        """End the present wait, or the next one: there is something to look at elsewhere."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
+
+    def take_nudge(self) -> bool:
+        """Whether `nudge` was called since this was last asked."""
+        with self._changed:
+            nudged, self._nudged = self._nudged, False
+            return nudged
 
     def wake(self) -> None:
         """Make this and every later wait return at once: the dispatcher is stopping."""

@@ -10,14 +10,13 @@ Both may be repeated: an interrupted one leaves its locks; `WorkflowStore.recove
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.bulk import Write, write_all
-from dispatcher.launch_documents import ACTIVE, fizzled_launch
+from dispatcher.launch_documents import ACTIVE, fizzled_launch, now_as_text
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.workflow_batch import WorkflowBatch
 from dispatcher.workflow_copy import WorkflowCopy
@@ -89,11 +88,15 @@ class Refresher:
         found = self._launchpad.fireworks.find(
             {"launches": {"$in": list(by_id)}}, {"fw_id": 1, "state": 1, "launches": 1}
         )
+        owners: dict[int, list[dict[str, Any]]] = {launch_id: [] for launch_id in by_id}
+        for firework in found:
+            for launch_id in by_id.keys() & set(firework["launches"]):
+                owners[launch_id].append(firework)
+        # In their order: what FWActions make of a workflow may depend on it.
         members = [
             _Member(firework["fw_id"], by_id[launch_id], firework)
-            for firework in found
-            for launch_id in firework["launches"]
-            if launch_id in by_id
+            for launch_id, fireworks in owners.items()
+            for firework in fireworks
         ]
         result = Refreshed(done={member.launch_id for member in members})
         if members:
@@ -122,7 +125,7 @@ class Refresher:
         """Write what is plain; gives the workflows in which something is not."""
         plans = [_Plan(copy, members) for copy, members in workflows]
         children = self._children(plans)
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = now_as_text()
         plain = [plan for plan in plans if plan.settle(children)]
         writes = [write for plan in plain for write in plan.writes(now)]
         if write_all(self._launchpad.fireworks, writes) == len(writes):
@@ -203,10 +206,9 @@ class Refresher:
         """FireWorks cannot refresh the workflow whatever the launch's state: the Firework ends."""
         last_line = stacktrace.strip().splitlines()[-1]
         log.error("the workflow of Firework %d cannot be refreshed: %s", fw_id, last_line)
-        now = datetime.datetime.now(datetime.timezone.utc)
         self._launchpad.fireworks.update_one(
             {"fw_id": fw_id, "state": {"$in": list(ACTIVE)}},
-            {"$set": {"state": "FIZZLED", "updated_on": now}},
+            {"$set": {"state": "FIZZLED", "updated_on": now_as_text()}},
         )
         if self._launchpad.fireworks.find_one({"fw_id": fw_id, "state": "FIZZLED"}) is None:
             return
@@ -243,7 +245,7 @@ class _Plan:
                 self.copy.set_state(fw_id, "READY")
         return self.is_plain
 
-    def writes(self, now: datetime.datetime) -> list[Write]:
+    def writes(self, now: str) -> list[Write]:
         """The changes of Fireworks, each of one that is as it was read."""
         ended = [
             Write(

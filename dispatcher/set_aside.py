@@ -12,27 +12,40 @@ log = logging.getLogger(__name__)
 
 #: How long a workflow that somebody else has locked is left alone before it is tried again.
 BUSY_SECONDS = 2.0
+#: The first pause of what cannot be claimed (FireWorks adds a Firework a moment before its
+#: workflow), and the one from which on that is worth telling.
+_FIRST_SECONDS = 0.03
+_LASTING_SECONDS = 0.2
 #: One that was not looked at for so long may have been unlocked and locked again meanwhile.
 _FORGET_SECONDS = 30.0
 
 
 class SetAside:
-    """Fireworks that cannot be claimed now; each is tried again after `seconds`."""
+    """Fireworks that cannot be claimed now; each is tried again soon, then ever later."""
 
     def __init__(self, seconds: float) -> None:
+        """`seconds`: the longest that one is left alone."""
         self._seconds = seconds
-        self._until: dict[int, float] = {}
+        #: By Firework: until when it is left alone (monotonic), and for how long that is.
+        self._pauses: dict[int, tuple[float, float]] = {}
 
-    def add(self, fw_id: int) -> None:
-        """Leave it alone from now on."""
-        self._until[fw_id] = time.monotonic() + self._seconds
+    def add(self, fw_id: int) -> bool:
+        """Leave it alone from now on; whether that was so a few times already."""
+        _, last = self._pauses.get(fw_id, (0.0, _FIRST_SECONDS / 2))
+        pause = min(2 * last, self._seconds)
+        self._pauses[fw_id] = (time.monotonic() + pause, pause)
+        return pause >= min(_LASTING_SECONDS, self._seconds)
 
     @property
     def fw_ids(self) -> set[int]:
         """Those that must be left alone now."""
         now = time.monotonic()
-        self._until = {fw_id: until for fw_id, until in self._until.items() if until > now}
-        return set(self._until)
+        self._pauses = {
+            fw_id: (until, pause)
+            for fw_id, (until, pause) in self._pauses.items()
+            if until + self._seconds > now
+        }
+        return {fw_id for fw_id, (until, _) in self._pauses.items() if until > now}
 
 
 @dataclass
@@ -65,12 +78,10 @@ class BusyWorkflows:
         entry.fw_ids, entry.until = frozenset(fw_ids), now + BUSY_SECONDS
         if not entry.told and now - entry.since >= BUSY_SECONDS:
             entry.told = True
-            fw_id = min(entry.fw_ids)
             log.warning(
                 "the workflow of Firework %d is locked; if no lpad command is at work: "
-                "lpad admin unlock -i %d",
-                fw_id,
-                fw_id,
+                "`portfire dispatcher repair`",
+                min(entry.fw_ids),
             )
 
     def forget(self, workflow_id: Any) -> None:
@@ -90,6 +101,15 @@ class BusyWorkflows:
         """Whether it was busy already, so that waiting for it is in vain."""
         entry = self._locked.get(workflow_id)
         return entry is not None and entry.until + _FORGET_SECONDS > time.monotonic()
+
+    def locked_for(self, seconds: float) -> list[Any]:
+        """Workflows that have been found locked whenever they were wanted, for so long."""
+        now = time.monotonic()
+        return [
+            key
+            for key, entry in self._locked.items()
+            if now - entry.since >= seconds and entry.until + _FORGET_SECONDS > now
+        ]
 
     @property
     def fw_ids(self) -> set[int]:

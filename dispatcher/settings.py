@@ -16,10 +16,12 @@ class DispatcherSettings(PubSubSettings):
         description="Pool of executors that gets the jobs.",
         json_schema_extra={"env": "PORTFIRE_POOL"},
     )
-    max_in_flight: int = Field(
-        default=1000,
+    max_in_flight: int | None = Field(
+        default=None,
         ge=1,
-        description="Jobs claimed and not yet finished, at most. Fewer than there are slots leaves "
+        description="Jobs of the pool claimed and not yet finished, at most. By default it follows "
+        "the slots that executors announce: 64 and 4 for each slot, and more while jobs end so "
+        "fast that this is less than 1.5 seconds of work. Fewer than there are slots leaves "
         "slots idle; many more lets a new high-priority Firework wait behind what is queued.",
         json_schema_extra={"env": "PORTFIRE_MAX_IN_FLIGHT"},
     )
@@ -40,7 +42,13 @@ class DispatcherSettings(PubSubSettings):
     poll_seconds: float = Field(
         default=0.05,
         gt=0,
-        description="How often an idle dispatcher looks for READY Fireworks, in seconds.",
+        description="How often the LaunchPad is asked for READY Fireworks within 30 seconds of the "
+        "last work, in seconds.",
+    )
+    idle_poll_seconds: float = Field(
+        default=0.35,
+        gt=0,
+        description="The same later. A MongoDB replica set tells by itself: it is asked every 5 s.",
     )
     check_seconds: float = Field(
         default=1.0,
@@ -59,6 +67,21 @@ class DispatcherSettings(PubSubSettings):
         description="After Pub/Sub lost its state (an embedded broker restarted): a running job "
         "that has not been heard of for so many seconds is published again.",
         json_schema_extra={"env": "PORTFIRE_LOST_SECONDS"},
+    )
+    requeue_seconds: float = Field(
+        default=6 * 86_400.0,
+        gt=0,
+        description="A job that has waited so long for an executor is published again, as a new "
+        "attempt: Pub/Sub drops messages after the subscription's retention, 7 days by default.",
+        json_schema_extra={"env": "PORTFIRE_REQUEUE_SECONDS"},
+    )
+    unlock_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        description="A workflow that an lpad command has kept locked for so many seconds is "
+        "unlocked and brought up to date: the command was killed. 0 leaves that to "
+        "`portfire dispatcher repair`.",
+        json_schema_extra={"env": "PORTFIRE_UNLOCK_SECONDS"},
     )
     predecessors_dead: bool = Field(
         default=False,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fireworks import Firework
+from fireworks import Firework, Workflow
 from fireworks.core.launchpad import get_action_from_gridfs
 
+from dispatcher.launch_documents import ACTIVE
 from dispatcher.opaque import opaque
 from dispatcher.workflow_errors import WorkflowMissingError
 
@@ -23,6 +24,9 @@ class StoredFirework:
         self.fw_id = fw_id
         self._launchpad = launchpad
         self._firework: Any = None
+        #: Whether the end of its launch, if it has ended, has been carried in.
+        self.knows_end = False
+        self._was_active = False
 
     @property
     def firework(self) -> Any:
@@ -53,8 +57,14 @@ class StoredFirework:
 
     @property
     def launches(self) -> list[Any]:
-        """FireWorks' Launch objects."""
-        return list(self.firework.launches)
+        """FireWorks' Launch objects, but for those whose end is still to be carried in: what is
+        appended to the Firework before that would be given their FWAction twice.
+        """
+        launches = list(self.firework.launches)
+        # By the state that it was read with: another's FWAction may have defused it since.
+        if self._was_active and not self.knows_end:
+            return [launch for launch in launches if launch.state in ACTIVE]
+        return launches
 
     def to_dict(self) -> dict[str, Any]:
         """Serialised with its launches."""
@@ -70,6 +80,7 @@ class StoredFirework:
         document = self._launchpad.fireworks.find_one({"fw_id": self.fw_id}, {"_id": 0})
         if document is None:
             raise WorkflowMissingError(f"Firework {self.fw_id} is gone from the LaunchPad")
+        self._was_active = document.get("state") in ACTIVE
         for field in ("launches", "archived_launches"):
             document[field] = self._launch_documents(document.get(field, []))
         return Firework.from_dict(opaque(document))
@@ -84,3 +95,15 @@ class StoredFirework:
             launch["action"] = get_action_from_gridfs(stored, self._launchpad.gridfs_fallback)
             documents.append(launch)
         return sorted(documents, key=lambda launch: int(launch["launch_id"]))
+
+
+class StoredWorkflow(Workflow):
+    """FireWorks' own `Workflow`, of `StoredFirework`s."""
+
+    def refresh(self, fw_id: int, updated_ids: set[int] | None = None) -> set[int]:
+        """As FireWorks does it."""
+        firework = self.id_fw[fw_id]
+        if isinstance(firework, StoredFirework):
+            firework.knows_end = True
+        refreshed: set[int] = super().refresh(fw_id, updated_ids)
+        return refreshed

@@ -21,11 +21,10 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
-from fireworks import Workflow
 from pymongo.errors import PyMongoError
 
 from dispatcher.journal import (
@@ -39,7 +38,7 @@ from dispatcher.journal import (
 )
 from dispatcher.launchpad import refuses_document
 from dispatcher.set_aside import BusyWorkflows
-from dispatcher.stored_firework import StoredFirework
+from dispatcher.stored_firework import StoredFirework, StoredWorkflow
 from dispatcher.workflow_batch import LOCK_RETRY_SECONDS, LOCK_WAIT_SECONDS, WorkflowBatch
 from dispatcher.workflow_copies import WorkflowCopies
 from dispatcher.workflow_copy import SEAL
@@ -61,9 +60,10 @@ class LockedWorkflow:
         self._holder = holder
         self.fw_ids: frozenset[int] = frozenset(document["nodes"])
         self._updated: set[int] = set()
-        self.workflow = Workflow(
+        self.workflow = StoredWorkflow(
             [StoredFirework(fw_id, launchpad) for fw_id in document["nodes"]],
-            {int(parent): children for parent, children in document["links"].items()},
+            # As it is: FireWorks, too, makes its keys numbers, in the order of the nodes.
+            dict(document["links"]),
             document["name"],
             document["metadata"],
             document["created_on"],
@@ -82,11 +82,14 @@ class LockedWorkflow:
             raise
         except Exception as exc:
             raise ActionError(traceback.format_exc()) from exc
+        # At once: the next FWAction may come with the same negative ids, from another process.
+        self._assign_new_ids()
 
-    def resync(self) -> None:
+    def resync(self) -> int:
         """Bring the workflow's copies of the states up to date, with all that follows (in memory).
 
-        For a workflow whose changes a dead dispatcher had begun to write. Raises like `refresh`.
+        For a workflow whose changes a dead dispatcher had begun to write. How many copies were
+        wrong. Raises like `refresh`.
         """
         found = self._launchpad.fireworks.find(
             {"fw_id": {"$in": list(self.fw_ids)}}, {"fw_id": 1, "state": 1}
@@ -96,6 +99,7 @@ class LockedWorkflow:
         copies.update(lagging)
         for child in {child for fw_id in lagging for child in self.workflow.links[fw_id]}:
             self.refresh(child)
+        return len(lagging)
 
     def commit(self) -> None:
         """Write what `refresh` changed and release the lock.
@@ -172,7 +176,7 @@ class LockedWorkflow:
         workflow = self.workflow
         workflow.id_fw = {ids.get(old, old): fw for old, fw in workflow.id_fw.items()}
         workflow.fw_states = {ids.get(old, old): s for old, s in workflow.fw_states.items()}
-        workflow.links = Workflow.Links(
+        workflow.links = StoredWorkflow.Links(
             {
                 ids.get(parent, parent): [ids.get(child, child) for child in children]
                 for parent, children in workflow.links.items()
@@ -191,10 +195,10 @@ class WorkflowStore:
         self._busy = BusyWorkflows()
         self._copies = WorkflowCopies()
 
-    def batch(self, fw_ids: Iterable[int]) -> WorkflowBatch:
+    def batch(self, fw_ids: Iterable[int], *, await_colleagues: bool = True) -> WorkflowBatch:
         """The workflows of these Fireworks, locked as far as nobody else keeps them locked."""
         batch = WorkflowBatch(self._launchpad, self._holder, self._copies, self._busy)
-        batch.lock(fw_ids)
+        batch.lock(fw_ids, await_colleagues=await_colleagues)
         return batch
 
     def leave(self) -> None:
@@ -267,26 +271,61 @@ class WorkflowStore:
             locked.abandon()
             raise
 
-    def recover(self) -> int:
+    def recover(self, living: Collection[str] | None = ()) -> int:
         """Finish or undo what this owner was interrupted at; how many workflows that were.
 
-        At a start: what a dead dispatcher left; any other instance of this owner is dead, since we
-        are in office. Later: what a lost connection to MongoDB cut off.
+        What a lost connection to MongoDB cut off of our own, and what dead dispatchers left: all
+        instances but those in `living`; None: nobody is known to be dead.
         """
         self._busy.clear()
         self._copies.clear()
-        repaired = recover_journal(self._launchpad, self._holder)
-        ours = {"locked_by": {"$regex": f"^{re.escape(self._holder.owner)}/"}}
-        left = list(self._launchpad.workflows.find(ours))
+        owner, mine = self._holder.owner, self._holder.mark
+        others = {f"{owner}/{instance}" for instance in living or ()} - {mine}
+        only_own = living is None
+        repaired = recover_journal(self._launchpad, self._holder, others, only_own=only_own)
+        marks = mine if only_own else {"$regex": f"^{re.escape(owner)}/"}
+        found_locked = self._launchpad.workflows.find({"locked_by": marks}, {"locked_by": 1})
+        left = [found for found in found_locked if found["locked_by"] not in others]
         for found in left:
-            document = take_lock(self._launchpad, found["_id"], found["locked_by"], self._holder)
-            if document is None:
-                continue
-            locked = LockedWorkflow(self._launchpad, document, self._holder)
-            try:
-                locked.resync()
-                locked.commit()
-            except (ActionError, WorkflowMissingError) as exc:
-                log.error("the workflow %r cannot be refreshed: %s", document["name"], exc)
-                locked.abandon()
+            self._mend(take_lock(self._launchpad, found["_id"], found["locked_by"], self._holder))
         return repaired + len(left)
+
+    def unlock_left(self, seconds: float) -> int:
+        """Mend workflows that an lpad command has kept locked for so long; how many.
+
+        Of those that this dispatcher has wanted all the time: nothing says since when a lock is
+        there.
+        """
+        left = self._busy.locked_for(seconds)
+        for workflow_id in left:
+            if self.break_lock(workflow_id):
+                log.warning(
+                    "workflow %s was locked for %.0f s by an lpad command that must have been "
+                    "killed: unlocked and brought up to date",
+                    *(workflow_id, seconds),
+                )
+        return len(left)
+
+    def break_lock(self, workflow_id: ObjectId, locked_by: str | None = None) -> bool:
+        """Take a lock from whoever has it (None: FireWorks itself), bring the workflow up to date
+        and unlock it; False when it is not locked by them any more.
+        """
+        where: dict[str, Any] = {"_id": workflow_id, "locked": {"$exists": True}}
+        document = self._launchpad.workflows.find_one_and_update(
+            {**where, "locked_by": locked_by}, {"$set": {"locked_by": self._holder.mark}}
+        )
+        self._mend(document)
+        self._busy.forget(workflow_id)
+        return document is not None
+
+    def _mend(self, document: dict[str, Any] | None) -> None:
+        """Bring a workflow whose lock was taken from somebody dead up to date, and unlock it."""
+        if document is None:
+            return
+        locked = LockedWorkflow(self._launchpad, document, self._holder)
+        try:
+            locked.resync()
+            locked.commit()
+        except (ActionError, WorkflowMissingError) as exc:
+            log.error("the workflow %r cannot be refreshed: %s", document["name"], exc)
+            locked.abandon()

@@ -22,6 +22,7 @@ from dispatcher.launch_documents import (
     attempt_of,
     finished_launch,
     job_id,
+    now_as_text,
     started_launch,
     unstarted_history,
 )
@@ -83,15 +84,40 @@ class Updates:
                 # Started a second time: the first executor is gone.
                 place = {"host": update.host, "ip": update.ip, "launch_dir": update.launch_dir}
                 running[update.launch_id] = {**document, **place}
-        write_all(
-            self._launchpad.launches,
-            [
-                Write({"launch_id": launch_id, "state": {"$in": list(ACTIVE)}}, document)
-                for launch_id, document in running.items()
-            ],
-        )
+        writes = [
+            Write(
+                {
+                    "launch_id": launch_id,
+                    "state": {"$in": list(ACTIVE)},
+                    # Another dispatcher may be noting what it has published: not to be undone.
+                    "state_history": documents[launch_id]["state_history"],
+                },
+                document,
+            )
+            for launch_id, document in running.items()
+        ]
+        if write_all(self._launchpad.launches, writes) < len(writes):
+            self._start_again([each for each in updates if each.launch_id in running], running)
         self._set_fireworks_state(list(running), _BEFORE_RUNNING, "RUNNING")
         return verdicts
+
+    def _start_again(
+        self, updates: Sequence[Started], running: Mapping[int, dict[str, Any]]
+    ) -> None:
+        """Start those that were changed between being read and being written; once: a ping makes
+        up for a lost start.
+        """
+        documents = self._launches(updates)
+        writes = []
+        for update in updates:
+            document = documents.get(update.launch_id)
+            if document is None or document == running[update.launch_id]:
+                continue
+            if document["state"] == "RESERVED" and not _is_over(update, document):
+                where = {"launch_id": update.launch_id, "state": "RESERVED"}
+                history = {"state_history": document["state_history"]}
+                writes.append(Write({**where, **history}, started_launch(document, update)))
+        write_all(self._launchpad.launches, writes)
 
     def ping(self, update: Ping) -> Verdict:
         """The launch lives: time, checkpoint and trackers, as FireWorks' `ping_launch`."""
@@ -205,7 +231,8 @@ class Updates:
             self._ended.update((launch_id, each["state"]) for launch_id, each in finished.items())
             return finished
         found = self._launchpad.launches.find({"launch_id": {"$in": list(finished)}}, {"_id": 0})
-        there = {document["launch_id"]: document for document in found}
+        by_id = {document["launch_id"]: document for document in found}
+        there = {launch_id: by_id[launch_id] for launch_id in finished if launch_id in by_id}
         for launch_id, document in there.items():
             if document["state_history"] == finished[launch_id]["state_history"]:
                 self._ended[launch_id] = document["state"]
@@ -219,7 +246,18 @@ class Updates:
 
     def _is_unfinished(self, launch_id: int) -> bool:
         """Whether a launch that has ended is still to be carried into its Firework."""
-        return launch_id in self._ended or self._is_wanted(launch_id, list(ACTIVE))
+        if launch_id in self._ended or self._is_wanted(launch_id, list(ACTIVE)):
+            return True
+        # A dispatcher that was stopped for long, and woke, may have written the Firework after its
+        # successor had brought the workflow up to date.
+        firework = self._launchpad.fireworks.find_one(
+            {"launches": launch_id}, {"fw_id": 1, "state": 1}
+        )
+        if firework is None:
+            return False
+        there = f"fw_states.{firework['fw_id']}"
+        lagging = {"nodes": firework["fw_id"], there: {"$ne": firework["state"]}}
+        return self._launchpad.workflows.find_one(lagging, {"_id": 1}) is not None
 
     def _launches(self, updates: Sequence[LaunchUpdate]) -> dict[int, dict[str, Any]]:
         ids = list({update.launch_id for update in updates})
@@ -253,7 +291,7 @@ class Updates:
             return
         self._launchpad.fireworks.update_many(
             {"fw_id": {"$in": fw_ids}, "launches": {"$in": launch_ids}, "state": {"$in": before}},
-            {"$set": {"state": state, "updated_on": _now()}},
+            {"$set": {"state": state, "updated_on": now_as_text()}},
         )
         batch = self._store.batch(fw_ids)
         for fw_id in fw_ids:
@@ -271,10 +309,6 @@ def _is_over(update: LaunchUpdate, document: dict[str, Any]) -> bool:
         or update.attempt < attempt_of(document)
         or document["state"] not in ACTIVE
     )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
 
 
 def _start_of(update: Ping) -> Started:

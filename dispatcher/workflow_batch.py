@@ -22,6 +22,8 @@ from dispatcher.workflow_copy import SEAL, WorkflowCopy
 #: How long to wait for workflows that somebody else (an lpad command) has locked, in seconds.
 LOCK_WAIT_SECONDS = 0.5
 LOCK_RETRY_SECONDS = 0.02
+#: The same for those that another dispatcher of our owner has locked.
+_COLLEAGUE_SECONDS = 0.1
 
 
 class WorkflowBatch:
@@ -45,12 +47,17 @@ class WorkflowBatch:
         self.busy: set[int] = set()
         self.missing: set[int] = set()
 
-    def lock(self, fw_ids: Iterable[int]) -> None:
-        """Lock the workflows of these Fireworks, waiting a moment for those that are locked."""
+    def lock(self, fw_ids: Iterable[int], *, await_colleagues: bool = True) -> None:
+        """Lock the workflows of these Fireworks, waiting a moment for those that are locked.
+
+        Shorter for those that another dispatcher of this owner has locked, if at all: it may wait
+        for ours.
+        """
         wanted = set(fw_ids)
         self.busy = {fw_id for fw_id in wanted if self._busy_workflows.is_busy(fw_id)}
         wanted -= self.busy
-        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        began = time.monotonic()
+        patience = _COLLEAGUE_SECONDS if await_colleagues else 0.0
         while wanted:
             for copy in self._lock_free(wanted):
                 self._take(copy, wanted)
@@ -58,13 +65,25 @@ class WorkflowBatch:
             if not wanted:
                 return
             others = list(
-                self._launchpad.workflows.find({"nodes": {"$in": list(wanted)}}, {"nodes": 1})
+                self._launchpad.workflows.find(
+                    {"nodes": {"$in": list(wanted)}}, {"nodes": 1, "locked_by": 1}
+                )
             )
             found = {fw_id for other in others for fw_id in other["nodes"]}
             self.missing |= wanted - found
             wanted &= found
+            waited = time.monotonic() - began
+            if waited >= patience:
+                colleagues = f"{self._holder.owner}/"
+                theirs = [o for o in others if o.get("locked_by", "").startswith(colleagues)]
+                others = [other for other in others if other not in theirs]
+                busy = wanted & {fw_id for other in theirs for fw_id in other["nodes"]}
+                self.busy |= busy
+                wanted -= busy
+                if not wanted:
+                    return
             is_known = all(self._busy_workflows.was_busy(other["_id"]) for other in others)
-            if is_known or time.monotonic() > deadline:
+            if is_known or waited > LOCK_WAIT_SECONDS:
                 for other in others:
                     self._busy_workflows.note(other["_id"], other["nodes"])
                 self.busy |= wanted

@@ -28,13 +28,17 @@ class WorkflowCopy:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.id: ObjectId = document["_id"]
+        self.name = str(document.get("name", ""))
         self.seal: str | None = document.get(SEAL)
         self.children = {int(fw_id): list(ids) for fw_id, ids in document["links"].items()}
         self.states: dict[int, str] = {}
         #: What changed since the last `sealed`.
         self.changed: dict[int, str] = {}
-        #: What FireWorks makes of the FIZZLED Fireworks that are there; None: it must be found out.
+        #: What FireWorks makes of the FIZZLED Fireworks that are there. It depends on their
+        #: children's specs, which may change at any time: to be found out for each write.
         self.fizzled_state: str | None = None
+        #: The FIZZLED Fireworks.
+        self.fizzled: set[int] = set()
         self._counts: Counter[str] = Counter()
         #: By Firework: parents that are not COMPLETED, and parents that are not FIZZLED either.
         self._unfinished: Counter[int] = Counter()
@@ -47,8 +51,6 @@ class WorkflowCopy:
         for fw_id, state in document["fw_states"].items():
             self._enter(int(fw_id), state)
         self.stored_state = str(document["state"])
-        if self.stored_state in ("FIZZLED", "RUNNING"):
-            self.fizzled_state = self.stored_state
 
     @property
     def fw_ids(self) -> frozenset[int]:
@@ -80,11 +82,6 @@ class WorkflowCopy:
         return self._unfinished[fw_id] > 0
 
     @property
-    def fizzled(self) -> list[int]:
-        """The FIZZLED Fireworks."""
-        return [fw_id for fw_id, state in self.states.items() if state == "FIZZLED"]
-
-    @property
     def is_over(self) -> bool:
         """Whether nothing in it runs, waits or may be claimed."""
         return sum(self._counts[state] for state in _OVER) == len(self.states)
@@ -110,15 +107,19 @@ class WorkflowCopy:
         """What changed has been written, under this seal."""
         self.seal = seal
         self.stored_state = self.state or self.stored_state
+        self.fizzled_state = None
         self.changed = {}
 
     def _enter(self, fw_id: int, state: str) -> None:
         self.states[fw_id] = state
+        if state == "FIZZLED":
+            self.fizzled.add(fw_id)
         self._counts[state] += 1
         self._count(fw_id, state, -1)
 
     def _leave(self, fw_id: int) -> None:
         state = self.states[fw_id]
+        self.fizzled.discard(fw_id)
         self._counts[state] -= 1
         self._count(fw_id, state, 1)
 

@@ -85,9 +85,7 @@ def test_a_lock_that_stays_is_told_of_once(
             with pytest.raises(WorkflowBusyError):
                 bench.store.lock(1)
             _pass(monkeypatch, 2.5)
-    told = [
-        record.message for record in caplog.records if "lpad admin unlock -i 1" in record.message
-    ]
+    told = [record.message for record in caplog.records if "Firework 1 is locked" in record.message]
     assert len(told) == 1
 
 

@@ -151,7 +151,7 @@ def test_updates_that_a_stopped_dispatcher_had_taken_come_to_the_next_at_once(
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 40
 
 
-def _cancel(running: Any) -> str:
+def _cancel(running: Running) -> str:
     """The next cancel on the control topic."""
     while True:
         [message] = running.pubsub.pull("control", 1, 10.0)

@@ -37,7 +37,9 @@ def test_the_pools_state_is_announced_at_intervals_and_when_it_runs_dry(
     launchpad.add_wf(family("cpu", children=5))
     in_flight: list[int] = [1, 2]
     with PubSub("portfire-local", broker.address) as pubsub:
-        announcer = PoolStateAnnouncer(pubsub, NAMES, "gpu", launchpad, QUERY, in_flight)
+        announcer = PoolStateAnnouncer(
+            pubsub, NAMES, "gpu", launchpad, QUERY, lambda: len(in_flight)
+        )
         announcer.announce_when_due(999.0)  # there is no such topic: nothing happens
         pubsub.create_topic(NAMES.control)
         pubsub.create_subscription("listener", NAMES.control)
@@ -58,5 +60,5 @@ def test_what_waits_for_the_fizzled_is_not_waited_for(broker: Broker, launchpad:
     launchpad.add_wf(family("gpu", children=3))
     launchpad.fireworks.update_one({"state": "READY"}, {"$set": {"state": "FIZZLED"}})
     with PubSub("portfire-local", broker.address) as pubsub:
-        announcer = PoolStateAnnouncer(pubsub, NAMES, "gpu", launchpad, QUERY, [])
+        announcer = PoolStateAnnouncer(pubsub, NAMES, "gpu", launchpad, QUERY, lambda: 0)
         assert announcer.look() == PoolState(pool="gpu", ready=0, waiting=0, in_flight=0)

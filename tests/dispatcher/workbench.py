@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from dataclasses import replace
 from typing import Any, Literal
 
 from fireworks import Firework, FWAction, FWorker, LaunchPad, PyTask
@@ -37,8 +38,9 @@ class Workbench:
     def __init__(self, launchpad: LaunchPad, fworker: FWorker | None = None) -> None:
         self.launchpad = launchpad
         self.store = WorkflowStore(launchpad, Holder(OWNER, uuid.uuid4().hex))
-        self.held = HeldLaunches(launchpad, CLAIMANT)
-        self.claims = Claims(launchpad, self.store, self.held, CLAIMANT, fworker or FWorker())
+        self.claimant = replace(CLAIMANT)
+        self.held = HeldLaunches(launchpad, self.claimant)
+        self.claims = Claims(launchpad, self.store, self.held, self.claimant, fworker or FWorker())
         self.updates = Updates(launchpad, self.store)
 
     def claim(self, limit: int = 100) -> list[Claim]:

@@ -3,12 +3,14 @@
 Ids are replaced by names: a Firework by its own, which must be unique in the LaunchPad, a launch
 by its Firework's name and the how-manieth it was, a Firework inside an action (its id is negative)
 by the order of appearance. Directories become ``<launch ...>`` and
-``<directory>``, times ``<time>``. Hosts and Mongo's own ids go; so do RESERVED entries of the state
-history and a launch's reserved time, since rapidfire reserves nothing.
+``<directory>``, times ``<time>``, or ``<date>`` where they are not text. Hosts and Mongo's own ids
+go; so do RESERVED entries of the state history and a launch's reserved time, since rapidfire
+reserves nothing.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -34,6 +36,8 @@ _LINKS = frozenset({"links", "parent_links"})
 _LAUNCH_IDS = frozenset({"launch_id", "launches", "archived_launches", "_launch_id"})
 #: A list under this key may come in any order (two parents pushed to it).
 UNORDERED = "unordered"
+#: Those of archived launches come from a set.
+_SETS = frozenset({UNORDERED, "archived_launches"})
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def _document(document: Document, names: Names) -> Document:
 
 def _plain(value: Any, names: Names, key: str = "") -> Any:
     if key in _TIMES:
-        return "<time>" if value is not None else None
+        return _time(value)
     if isinstance(value, dict):
         return {
             names.text(name): _plain(inner, names, key if key in _LINKS else name)
@@ -167,7 +171,7 @@ def _plain(value: Any, names: Names, key: str = "") -> Any:
         if key == "state_history":
             value = [entry for entry in value if entry["state"] != "RESERVED"]
         plain = [_plain(inner, names, key) for inner in value]
-        return sorted(plain, key=repr) if key == UNORDERED else plain
+        return sorted(plain, key=repr) if key in _SETS else plain
     if isinstance(value, int) and key in _FIREWORK_IDS:
         return names.firework(value)
     if isinstance(value, int) and key in _LAUNCH_IDS:
@@ -175,6 +179,13 @@ def _plain(value: Any, names: Names, key: str = "") -> Any:
     if not isinstance(value, str):
         return value
     return names.text(_traceback(value) if key == "_stacktrace" else value)
+
+
+def _time(value: Any) -> str | None:
+    """`lpad report` compares text with text: which kind it is matters."""
+    if value is None:
+        return None
+    return "<date>" if isinstance(value, datetime.datetime) else "<time>"
 
 
 def _traceback(text: str) -> str:

@@ -1,0 +1,146 @@
+"""A dispatcher's parts, put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from dispatcher.announcements import Announcements
+from dispatcher.applier import DISPATCHER, Applier, Counts, ended_by_dispatcher
+from dispatcher.claims import Claims
+from dispatcher.courier import Courier, Parcel
+from dispatcher.executors import Executors
+from dispatcher.held_launches import HeldLaunches
+from dispatcher.housekeeping import Housekeeping
+from dispatcher.in_flight import InFlightTable
+from dispatcher.journal import Holder
+from dispatcher.launch_documents import Claimant
+from dispatcher.launchpad import is_embedded
+from dispatcher.outbox import Outbox
+from dispatcher.pace import Pace
+from dispatcher.pool_state import PoolStateAnnouncer
+from dispatcher.receiver import Inbox
+from dispatcher.recent_errors import RecentErrors
+from dispatcher.reconciliation import Reconciliation
+from dispatcher.roster import Roster
+from dispatcher.settings import DispatcherSettings
+from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.topology_watch import TopologyCare
+from dispatcher.updates import Updates
+from dispatcher.window import Window
+from events.publisher import EventPublisher
+from messaging.pubsub import PubSub
+
+
+class Parts:
+    """What one dispatcher consists of; they know each other here, and nowhere else."""
+
+    def __init__(
+        self,
+        settings: DispatcherSettings,
+        launchpad: Any,
+        fworker: Any,
+        pubsub: PubSub,
+        log_refusal: Callable[[str], None],
+    ) -> None:
+        """`log_refusal` is told of launches that can never be sent."""
+        names = settings.names
+        owner = f"portfire/{settings.prefix}/{settings.pool}"
+        self._log_refusal = log_refusal
+        self.is_embedded = is_embedded(launchpad)
+        self.counts = Counts()
+        self.errors = RecentErrors()
+        self.inbox = Inbox()
+        self.table = InFlightTable()
+        self.window = Window(settings.max_in_flight)
+        self.pace = Pace(settings.poll_seconds, settings.idle_poll_seconds)
+        self.executors = Executors(launchpad, settings.prefix, settings.pool)
+        self.roster = Roster(launchpad, owner, others_are_dead=settings.predecessors_dead)
+        instance = self.roster.instance
+        self.store = WorkflowStore(launchpad, Holder(owner, instance))
+        updates = Updates(launchpad, self.store)
+        outbox = Outbox(pubsub, names)
+        claimant = Claimant(prefix=settings.prefix, pool=settings.pool, dispatcher=instance)
+        held = HeldLaunches(launchpad, claimant)
+        self.claims = Claims(launchpad, self.store, held, claimant, fworker)
+        self.announcements = Announcements(launchpad, EventPublisher(pubsub, names, DISPATCHER))
+        self.applier = Applier(
+            pubsub,
+            names,
+            settings.pool,
+            updates,
+            self.table,
+            outbox,
+            self.counts,
+            self.announcements,
+            on_loss=self._note_loss,
+            on_news=self.executors.hear,
+        )
+        self.courier = Courier(self.claims, outbox, self.table, settings.max_attempts, self._refuse)
+        self.reconciliation = Reconciliation(
+            launchpad,
+            self.store,
+            held,
+            self.courier,
+            self.table,
+            outbox,
+            self.counts,
+            max_attempts=settings.max_attempts,
+            refuse=self._refuse,
+        )
+        self.housekeeping = Housekeeping(
+            settings,
+            self.roster,
+            claimant,
+            self.store,
+            updates,
+            held,
+            self.table,
+            self.reconciliation,
+            self.executors,
+            alone=self.is_embedded,
+        )
+        self.topology = TopologyCare(pubsub, settings, self._note_loss)
+        self.pool_state = PoolStateAnnouncer(
+            pubsub, names, settings.pool, launchpad, fworker.query, self.pool_in_flight
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs of this dispatcher that are published, or about to be, and have not ended."""
+        return len(self.table) + len(self.courier)
+
+    @property
+    def limit(self) -> int:
+        """How many that may be."""
+        return self.window.share(self.executors.slots, self.housekeeping.members)
+
+    def pool_in_flight(self) -> int:
+        """Jobs of the whole pool in flight, as far as this dispatcher knows."""
+        if self.housekeeping.members == 1:
+            return len(self.table)
+        return max(len(self.table), self.housekeeping.pool_in_flight)
+
+    def report(self) -> dict[str, Any]:
+        """What `portfire dispatcher status` shows of this dispatcher. Thread-safe."""
+        return {
+            "counts": asdict(self.counts),
+            "in_flight": self.in_flight,
+            "limit": self.limit,
+            "updates_waiting": len(self.inbox),
+            "unpublished": len(self.courier),
+            "errors": self.errors.report(),
+            "time": time.time(),
+        }
+
+    def _note_loss(self) -> None:
+        self.housekeeping.note_loss()
+
+    def _refuse(self, parcel: Parcel, reason: str) -> bool:
+        self._log_refusal(reason)
+        claim = parcel.claim
+        return self.applier.fizzle(
+            ended_by_dispatcher(claim.job_id, claim.launch_id, parcel.attempt, reason)
+        )
