@@ -5,11 +5,20 @@ from __future__ import annotations
 import logging
 
 from events.publisher import EventPublisher
+from events.silence import SilentPublisher
 from executor.settings import ExecutorSettings
 from executor.stopping import StopRequest
 from executor.updates import host_and_ip
+from messaging.pubsub import PubSub
 
 log = logging.getLogger(__name__)
+
+
+def event_publisher(pubsub: PubSub, settings: ExecutorSettings) -> EventPublisher:
+    """Where an executor's events go: to its events topic, or, as its settings say, nowhere."""
+    if not settings.events:
+        return SilentPublisher()
+    return EventPublisher(pubsub, settings.names, settings.executor_id)
 
 
 class Announcer:
@@ -45,4 +54,6 @@ class Announcer:
     def stopped(self) -> None:
         """Nothing runs any more: its last event."""
         if self._was_ready:
-            self._events.publish("executor.stopped", reason=self._request.reason)
+            self._events.publish(
+                "executor.stopped", reason=self._request.reason, lost_events=self._events.lost
+            )

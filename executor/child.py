@@ -14,7 +14,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -25,14 +24,17 @@ from typing import Any
 
 import psutil
 
+from events.exporters import trace_context
 from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL, PREFIX_LABEL, warm_job
 from executor.context import JobContext, use_context
 from executor.interruption import CLEAN_UP_SECONDS, KILL_AFTER_SECONDS, Interruption
 from executor.lifeline import tie_to_executor
+from executor.mail import Mail
 from executor.outcome import LaunchEnded, RawEnded, fizzled
 from executor.process_tree import adopt_orphans
 from executor.raw_job import run_raw_job
 from executor.records import (
+    UNSENDABLE,
     ChildOptions,
     ContainerBegins,
     Done,
@@ -47,7 +49,7 @@ from executor.records import (
     Upward,
 )
 from executor.rocket_run import RocketRun, quiet_fireworks
-from executor.surroundings import job_surroundings
+from executor.surroundings import Surroundings
 from executor.task_names import register_task_names
 from executor.warm.containers import WarmContainers
 from messaging.errors import JobInterrupted
@@ -87,7 +89,7 @@ class Child:
     def __init__(self, pipe: Connection, options: ChildOptions) -> None:
         self._pipe = pipe
         self._options = options
-        self._sending = threading.Lock()  # guards writing to the pipe
+        self._mail = Mail(pipe)
         self._questions = 0
         self._warm: WarmContainers | None = None
         self.interruption = Interruption()
@@ -97,16 +99,22 @@ class Child:
     def serve(self) -> None:
         """Run jobs until the executor closes the pipe; raises EOFError then."""
         self.interruption.install()
+        surroundings = Surroundings(self.interruption)
         while True:
             record = self._pipe.recv()
             if isinstance(record, RunLaunch | RunRaw):
-                self.send(Done(self._perform(record)))
+                self.send(Done(self._perform(record, surroundings)))
                 _reap()
 
     def send(self, record: Upward) -> None:
-        """Send a record to the executor, whole."""
-        with self.interruption, self._sending:
-            self._pipe.send(record)
+        """Send a record to the executor, after all that was posted before."""
+        with self.interruption:
+            self._mail.send(record)
+
+    def post(self, record: Upward) -> None:
+        """Send a record that may wait a moment for the next."""
+        with self.interruption:
+            self._mail.post(record)
 
     @property
     def warm(self) -> WarmContainers | None:
@@ -154,14 +162,17 @@ class Child:
                 ):
                     return answer
 
-    def _perform(self, record: RunLaunch | RunRaw) -> LaunchEnded | RawEnded | None:
+    def _perform(
+        self, record: RunLaunch | RunRaw, surroundings: Surroundings
+    ) -> LaunchEnded | RawEnded | None:
         outcome = None
         # The outer one is for a signal that comes while the inner blocks are being left.
         with contextlib.suppress(JobInterrupted):
             try:
                 self.patience = KILL_AFTER_SECONDS
                 self.interruption.arm()
-                outcome = self._run(record)
+                with surroundings.of_job(Path(record.directory)):
+                    outcome = self._run(record)
             finally:
                 self.interruption.disarm()
         if outcome is None and not self.interruption.happened:
@@ -169,8 +180,9 @@ class Child:
         return outcome
 
     def _run(self, record: RunLaunch | RunRaw) -> LaunchEnded | RawEnded | None:
+        if record.traceparent is not None:
+            os.environ[trace_context.VARIABLE] = record.traceparent
         with (
-            job_surroundings(Path(record.directory)),
             closing(ChildContext(self, record)) as context,
             use_context(context),
         ):
@@ -205,6 +217,7 @@ class ChildContext(JobContext):
         self.image_turns = options.image_turns
         self.memory_step = record.job.memory_step if isinstance(record, RunLaunch) else 0
         self.wants_output = options.log_output
+        self.samples = options.samples
         #: Phase that failed, by the events; for raw jobs.
         self.failed_phase: str | None = None
         self._child = child
@@ -216,8 +229,8 @@ class ChildContext(JobContext):
             self.failed_phase = event_type.removeprefix("job.").removesuffix(".finished")
         fields.setdefault("timestamp", time.time())
         # A value that cannot be pickled loses its event, not the job.
-        with contextlib.suppress(TypeError, AttributeError, OSError):
-            self._child.send(TaskEvent(event_type, fields))
+        with contextlib.suppress(*UNSENDABLE, OSError):
+            self._child.post(TaskEvent(event_type, fields))
 
     @property
     def warm(self) -> WarmContainers | None:

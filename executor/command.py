@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from executor.probe import sample_teller
 from executor.process_tree import MARK, ProcessTree
+from executor.tally import INTERVAL, Tally
+from executor.usage import Usage
 from messaging.errors import JobError
 
 #: Patience between SIGTERM and SIGKILL.
 GRACE = 3.0
 _FIRST_SAMPLE = 0.02
-_SLOWEST_SAMPLE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class Ended:
     #: 0 is success; minus the number of the signal that ended it, as in `subprocess`.
     exit_code: int
     timed_out: bool = False
-    #: ``seconds``; where known ``cpu_seconds`` and ``memory`` (peak resident bytes).
+    #: ``seconds``; where known ``cpu_seconds``, ``memory`` and the others of docs/events.md.
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,20 +66,20 @@ def run_command(command: Command) -> Ended:
     this thread meanwhile (JobInterrupted) goes on after the process tree is gone.
     """
     tree = ProcessTree()
-    started = time.monotonic()
+    started, tally = time.monotonic(), Tally()
     process: subprocess.Popen[bytes] | None = None
     try:
         process = _start(command, tree)
         tree.began(process.pid)
-        peak, timed_out = _watch(process.pid, tree, started + command.timeout)
+        timed_out = not _watch(process.pid, tree, tally, started + command.timeout)
+        tally.count(tree.usage())
         if timed_out:
             tree.end(GRACE)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        used = _reap(process)
         return Ended(
             exit_code=process.returncode,
             timed_out=timed_out,
-            metrics=_metrics(time.monotonic() - started, usage, peak),
+            metrics={"seconds": time.monotonic() - started, **tally.end(used)},
         )
     finally:
         tree.end(GRACE)
@@ -150,35 +152,34 @@ def _start(command: Command, tree: ProcessTree) -> subprocess.Popen[bytes]:
             raise JobError(f"program {command.argv[0]!r} could not be started: {exc}") from exc
 
 
-def _watch(pid: int, tree: ProcessTree, deadline: float) -> tuple[int, bool]:
-    """Wait for `pid` to end, without reaping it; (peak bytes as sampled, timed out)."""
-    peak, pause = 0, _FIRST_SAMPLE
+def _watch(pid: int, tree: ProcessTree, tally: Tally, deadline: float) -> bool:
+    """Wait for `pid` to end, without reaping it, and take samples; False when its time is up."""
+    tell, pause = sample_teller(), _FIRST_SAMPLE
     handle = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         while not poll.poll(max(0.0, min(pause, deadline - time.monotonic())) * 1000):
             if time.monotonic() >= deadline:
-                return peak, True
-            peak = max(peak, tree.memory())
-            pause = min(pause * 2, _SLOWEST_SAMPLE)
+                return False
+            sample = tally.add(tree.usage())
+            if sample is not None and tell is not None:
+                tell(sample)
+            pause = min(pause * 2, INTERVAL)
     finally:
         os.close(handle)
-    return peak, False
+    return True
 
 
-def _metrics(seconds: float, usage: resource.struct_rusage, sampled: int) -> dict[str, Any]:
-    metrics: dict[str, Any] = {
-        "seconds": seconds,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-    }
+def _reap(process: subprocess.Popen[bytes]) -> Usage:
+    """The exit status into `process`; what it and the children that it waited for have used."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     # A child's ru_maxrss starts with the size of the process that forked it: only what is over
     # that is surely its own.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = max(sampled, usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0)
-    if peak:
-        metrics["memory"] = peak
-    return metrics
+    peak = used.ru_maxrss << 10 if used.ru_maxrss > own else 0
+    return Usage(used.ru_utime + used.ru_stime, peak)
 
 
 def _signal_name(number: int) -> str:

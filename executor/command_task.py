@@ -14,7 +14,7 @@ from executor.failures import phase_error
 from executor.files.staging import Report, StagedJob, run_staged
 from executor.files.storage import JobStorage, job_storage
 from executor.program import Program, checked_env, checked_file, checked_timeout, command_line
-from executor.task_parameters import listed, mapping
+from executor.task_parameters import listed, mapping, refuse_unknown
 from messaging.errors import JobError, PortfireError
 from storage_backends.paths import checked_names
 
@@ -66,6 +66,7 @@ class CommandTask(FiretaskBase):
         """Run it; stored_data has ``exit_code``, ``metrics`` and ``bytes``."""
         context, report = current_context(), Report()
         try:
+            refuse_unknown(self)
             outputs = parse_outputs(listed(self, "outputs"), listed(self, "outputs_on_failure"))
             program = self._program(context, merged=any(output.capture for output in outputs))
             job = self._staged_job(program, outputs, context)

@@ -32,7 +32,7 @@ DEFAULT_STOP_GRACE = 10.0
 class JobContext(ABC):
     """What a running job may ask of its executor.
 
-    Used from the job's main thread only, except `task_output`.
+    Used from the job's main thread only, except `task_output` and `emit`.
     """
 
     #: Correlation id of the job.
@@ -63,6 +63,8 @@ class JobContext(ABC):
     memory_step: int
     #: Whether anybody reads what `task_output` is given.
     wants_output: bool
+    #: Whether `emit` is to be told every 2 seconds what the job's program or container uses.
+    samples: bool = False
 
     @property
     def warm(self) -> WarmContainers | None:
@@ -80,7 +82,7 @@ class JobContext(ABC):
 
     @abstractmethod
     def emit(self, event_type: str, **fields: Any) -> None:
-        """Publish an event about this job; never blocks, never raises."""
+        """Publish an event about this job; never blocks, never raises. From any thread."""
 
     @abstractmethod
     def confirm_lease(self) -> None:

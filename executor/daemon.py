@@ -25,8 +25,8 @@ import time
 from contextlib import ExitStack
 from types import TracebackType
 
-from events.publisher import EventPublisher
-from executor.announcer import Announcer
+from executor.announcer import Announcer, event_publisher
+from executor.appetite import Appetite
 from executor.cancellations import Cancellations
 from executor.control import ControlListener
 from executor.drain import drain
@@ -36,10 +36,12 @@ from executor.heartbeat import Heartbeat
 from executor.held_job import HeldJobs
 from executor.household import Household
 from executor.intake import Intake
+from executor.lost_events import LostEvents
 from executor.nursery import Nursery
 from executor.outbox import Outbox
 from executor.outcome import Interrupted
 from executor.pool_news import PoolNews
+from executor.presence import Presence
 from executor.report import Reporter
 from executor.settings import ExecutorSettings
 from executor.slot import Slot
@@ -54,6 +56,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for results to be confirmed and acked at the end.
 _FLUSH_SECONDS = 10.0
+#: How long a result waits for others while many short jobs wait for a slot.
+_RESULTS_LINGER_SECONDS = 0.03
 
 
 class Executor:
@@ -202,7 +206,8 @@ class Executor:
         # Another connection, because ending the pulls ends that of the control listener too.
         self._job_pulls = self.settings.connect()
         parts.callback(self._job_pulls.close)
-        self._events = EventPublisher(self._pubsub, self.settings.names, self.id)
+        self._events = event_publisher(self._pubsub, self.settings)
+        parts.callback(LostEvents(self._events).end)
         parts.callback(self._events.close)
         self._announcer = Announcer(self.settings, self._events, self._stop)
 
@@ -210,7 +215,7 @@ class Executor:
         updates = UpdateWriter(self.id, self.settings.pool)
         cancellations = Cancellations()
         self._subscriptions = Subscriptions(self._pubsub, self.settings, updates)
-        self._outbox = Outbox(self._pubsub.publish, self._helper_died)
+        self._outbox = Outbox(self._pubsub.publish, self._helper_died, self._patience)
         self._keeper = LeaseKeeper(
             self._pubsub,
             self._subscriptions.jobs,
@@ -231,7 +236,7 @@ class Executor:
         self._build_sources(cancellations)
         numbers = range(1, self.settings.threads + 1)
         self._slots = [self._slot(number, nursery) for number in numbers]
-        self._heartbeat = self._build_heartbeat()
+        self._heartbeat = self._build_heartbeat(updates)
 
     def _build_sources(self, cancellations: Cancellations) -> None:
         """What brings jobs, and what ends them."""
@@ -243,6 +248,7 @@ class Executor:
             jobs=self._jobs,
             cancellations=cancellations,
             reporter=self._reporter,
+            appetite=Appetite(self.settings.threads),
             repair=self._subscriptions.ensure_jobs,
             on_death=self._helper_died,
         )
@@ -255,15 +261,18 @@ class Executor:
             repair=self._subscriptions.ensure_control,
         )
 
-    def _build_heartbeat(self) -> Heartbeat:
+    def _build_heartbeat(self, updates: UpdateWriter) -> Heartbeat:
+        seconds = self.settings.heartbeat_seconds
+        presence = Presence(updates, self.settings.names, self._outbox, self._slots, seconds)
         return Heartbeat(
-            self.settings.heartbeat_seconds,
+            seconds,
             pool=self.settings.pool,
             workdir=self._workdir,
             slots=self._slots,
             jobs=self._jobs,
             events=self._events,
             reporter=self._reporter,
+            presence=presence,
             on_death=self._helper_died,
         )
 
@@ -290,6 +299,9 @@ class Executor:
         """An executor that has lost a part must not go on as if it had not."""
         self._dead_part = self._dead_part or what
         self.request_stop(what)
+
+    def _patience(self) -> float:
+        return _RESULTS_LINGER_SECONDS if self._intake.has_waiting else 0.0
 
     def _end_slots(self) -> None:
         end_slots(self._slots, self._flush_seconds())

@@ -17,7 +17,7 @@ from executor.files.staging import Report, StagedJob, run_staged
 from executor.files.storage import JobStorage, job_storage
 from executor.images.reference import ImageReference
 from executor.program import checked_timeout
-from executor.task_parameters import flag, listed, mapping
+from executor.task_parameters import flag, listed, mapping, refuse_unknown
 from messaging.errors import JobError, PortfireError
 from storage_backends.paths import PathError, checked_names
 
@@ -61,6 +61,7 @@ class DockerTask(FiretaskBase):
         """Run it; stored_data has ``exit_code``, ``metrics`` and ``bytes``."""
         context, report = current_context(), Report()
         try:
+            refuse_unknown(self)
             task = self._command()
             context.policy.check_container(str(ImageReference.parse(task.image)), task.wanted)
             job = self._staged_job(context)

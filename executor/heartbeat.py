@@ -13,6 +13,8 @@ import psutil
 
 from events.publisher import EventPublisher
 from executor.held_job import HeldJobs
+from executor.lost_events import LostEvents
+from executor.presence import Presence
 from executor.report import Reporter
 from executor.slot import Slot
 
@@ -32,6 +34,7 @@ class Heartbeat:
         jobs: HeldJobs,
         events: EventPublisher,
         reporter: Reporter,
+        presence: Presence,
         on_death: Callable[[str], None],
     ) -> None:
         self._seconds = seconds
@@ -40,13 +43,16 @@ class Heartbeat:
         self._slots = slots
         self._jobs = jobs
         self._events = events
+        self._lost_events = LostEvents(events)
         self._reporter = reporter
+        self._presence = presence
         self._on_death = on_death
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Start beating; the first beat comes after the interval."""
+        """Start beating; the first beat comes after the interval, the dispatcher hears at once."""
+        self._presence.say()
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -54,6 +60,7 @@ class Heartbeat:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
+            self._presence.say(stopped=True)
 
     def _run(self) -> None:
         try:
@@ -75,6 +82,8 @@ class Heartbeat:
             disk=self._free_bytes(),
             lost_events=self._events.lost,
         )
+        self._lost_events.look()
+        self._presence.say()
         for held in self._jobs.all():
             self._reporter.ping(held)
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from events.exporters import trace_context
+from events.exporters.trace_context import TraceContext
 from executor.interruption import KILL_AFTER_SECONDS
 from executor.outcome import Interrupted
 from messaging.leases import Lease
+from messaging.names import DEFAULT_POOL
 from messaging.pubsub import Received
 from messaging.wire import LaunchJob, RawJob
 
@@ -35,6 +38,8 @@ class HeldJob:
     job: LaunchJob | RawJob
     message: Received
     lease: Lease
+    #: Monotonic time of its delivery.
+    arrived: float = field(default_factory=time.monotonic)
     #: Slot that runs it.
     thread: int | None = None
     #: Seconds since the epoch, UTC.
@@ -77,14 +82,50 @@ class HeldJob:
         return self.job.name or self.job.executable
 
     @property
+    def pool(self) -> str:
+        """The executors that it is for."""
+        if isinstance(self.job, LaunchJob):
+            return self.job.pool
+        return self.message.attributes.get("pool", DEFAULT_POOL)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The span of its run, for its programs; None unless a sender gave a context."""
+        trace = self._trace()
+        if trace is None:
+            return None
+        return trace.job_span(self.id).run_span(self.id, self.started).header()
+
+    @property
     def max_attempts(self) -> int:
         """Deliveries after which it is not run any more."""
         return self.job.max_attempts if isinstance(self.job, LaunchJob) else RAW_MAX_ATTEMPTS
 
+    @property
+    def deliveries(self) -> int:
+        """How often it has been delivered, this time included; 0 when nobody counts."""
+        count = self.message.delivery_attempt
+        return count + self.job.delivered_before if count else 0
+
     def event_fields(self) -> dict[str, Any]:
         """The fields that all events about it carry."""
         attempt = {"attempt": self.job.attempt} if isinstance(self.job, LaunchJob) else {}
-        return {"id": self.id, "thread": self.thread, "name": self.name, **attempt}
+        trace = self._trace()
+        traced = {trace_context.ATTRIBUTE: trace.header()} if trace else {}
+        about = {"id": self.id, "thread": self.thread, "name": self.name, "pool": self.pool}
+        return {**about, **attempt, **traced}
+
+    def log_labels(self) -> dict[str, Any]:
+        """What a log record about it carries beside its text (``extra=``)."""
+        labels: dict[str, Any] = {"job": self.id, "job_name": self.name}
+        if isinstance(self.job, LaunchJob):
+            labels.update(
+                attempt=self.job.attempt, firework=self.job.fw_id, workflow=self.job.workflow
+            )
+        return labels
+
+    def _trace(self) -> TraceContext | None:
+        return trace_context.incoming(self.message.attributes, self.job)
 
     def begin(self, thread: int, directory: str) -> None:
         """A slot takes it up."""
@@ -164,7 +205,8 @@ class HeldJobs:
             if self._jobs.get(key) is held:  # not the copy of it that was passed on
                 del self._jobs[key]
                 self._last_end = time.monotonic()
-            self._changed.notify_all()
+            if not self._jobs:
+                self._changed.notify_all()
 
     def find(self, key: str) -> HeldJob | None:
         """The job of this key."""

@@ -76,4 +76,5 @@ class Household:
             container_network=settings.container_network or None,
             image_turns=self._workdir / _IMAGE_TURNS,
             warm_place=self._residence.directory,
+            samples=settings.samples and settings.events,
         )

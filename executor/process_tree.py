@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 import psutil
 
+from executor.usage import Usage, descendants, usage_of
+
 #: Environment variable by which processes that left the tree are still known as the program's.
 MARK = "PORTFIRE_PROGRAM"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -38,13 +40,13 @@ class ProcessTree:
         with contextlib.suppress(psutil.Error):
             self._root = self._seen[pid] = psutil.Process(pid)
 
-    def memory(self) -> int:
-        """Resident bytes of all its processes now; 0 when they are gone."""
-        total = 0
-        for process in self._living():
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-        return total
+    def usage(self) -> Usage:
+        """What all its processes use and have used, zombies included. Never raises."""
+        for pid in descendants(os.getpid()):
+            if pid not in self._seen:
+                with contextlib.suppress(psutil.Error):
+                    self._note(psutil.Process(pid))
+        return usage_of(pid for pid, process in self._seen.items() if _is_it(process))
 
     def end(self, grace: float) -> None:
         """End all: SIGTERM, at most `grace` seconds of patience, SIGKILL. No error if none runs.
@@ -70,9 +72,12 @@ class ProcessTree:
 
     def _living(self) -> list[psutil.Process]:
         for process in psutil.Process().children(recursive=True):  # parents come before children
-            if process.pid not in self._seen and self._is_ours(process):
-                self._seen[process.pid] = process
+            self._note(process)
         return [process for process in self._seen.values() if _is_alive(process)]
+
+    def _note(self, process: psutil.Process) -> None:
+        if process.pid not in self._seen and self._is_ours(process):
+            self._seen[process.pid] = process
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -85,6 +90,14 @@ class ProcessTree:
             if process != self._root:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(process.pid, os.WNOHANG)
+
+
+def _is_it(process: psutil.Process) -> bool:
+    """Whether the pid is still the same process's."""
+    try:
+        return process.is_running()
+    except psutil.Error:
+        return False
 
 
 def _is_alive(process: psutil.Process) -> bool:

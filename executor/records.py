@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,8 @@ class ChildOptions:
     warm_place: Path | None = None
     #: Whether somebody reads what tasks print.
     log_output: bool = False
+    #: Whether samples of what tasks use are wanted as events.
+    samples: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class RunLaunch:
 
     job: LaunchJob
     directory: str
+    #: What its programs find as ``TRACEPARENT``, if anything.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class RunRaw:
     job: RawJob
     job_id: str
     directory: str
+    #: As of RunLaunch.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +133,18 @@ Downward = RunLaunch | RunRaw | LeaseAnswer | TransferAnswer
 Upward = (
     TaskEvent | ContainerBegins | TaskOutput | LaunchPing | LeaseQuestion | TransferQuestion | Done
 )
+
+#: What `packed` raises for a record that holds what cannot travel.
+UNSENDABLE = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
+
+
+def packed(record: Upward) -> bytes:
+    """The record for the pipe; several may follow each other in one message."""
+    return pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked(message: bytes) -> Iterator[Upward]:
+    """The records in a message, in order."""
+    stream = io.BytesIO(message)
+    while stream.tell() < len(message):
+        yield pickle.load(stream)

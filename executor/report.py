@@ -14,6 +14,7 @@ lease lost          none                            job.released         left al
 child died: retry   released                        job.released         given back (it counts)
 child died: fizzle  finished FIZZLED / reply        job.finished         acked
 cannot start here   released                        job.released         published again, then acked
+not taken up        none                            none                 published again, then acked
 no job at all       finished FIZZLED / reply, if    job.rejected         acked
                     it says whose it is
 ==================  ==============================  ===================  ===========================
@@ -54,7 +55,13 @@ from messaging.errors import NotFoundError, PortfireError, UsageError
 from messaging.leases import LeaseKeeper
 from messaging.names import Names
 from messaging.pubsub import Outgoing, Received
-from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply, with_next_memory_step
+from messaging.wire import (
+    MAX_MESSAGE_BYTES,
+    LaunchJob,
+    Reply,
+    with_deliveries,
+    with_next_memory_step,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +106,7 @@ class Reporter:
         """A slot has taken up the job."""
         queued = max(0.0, held.started - held.message.publish_time)
         self.event(held, "job.started", queued=queued, timestamp=held.started)
+        log.info("job %s started: %s", held.id, held.name, extra=held.log_labels())
         if isinstance(held.job, LaunchJob):
             # Most short jobs end before this has gone; what they send then says it all.
             message = self._updates.started(held, held.job)
@@ -129,12 +137,20 @@ class Reporter:
 
     def deliver_no_more(self, held: HeldJob) -> None:
         """The job came back too often."""
-        count = held.message.delivery_attempt
         self._failed(
             held,
-            f"delivered {count - 1} times without a result: it probably kills its executors (out "
-            "of memory?); look at the executors' logs, then rerun it",
+            f"delivered {held.deliveries - 1} times without a result: it probably kills its "
+            "executors (out of memory?); look at the executors' logs, then rerun it",
         )
+
+    def pass_on(self, held: HeldJob) -> None:
+        """No slot has taken the job up: whoever is free shall have it. That is no attempt."""
+        with self._ending:
+            held.reported = True
+        data, before = held.message.data, held.deliveries - 1
+        if before > 0:
+            data = with_deliveries(data, before)
+        self._copy(held, Outgoing(data, held.message.attributes))
 
     def reject(self, message: Received, reason: str, reply_to: str | None) -> None:
         """The message is no job: say so to everybody who may want to know, and be rid of it."""
@@ -175,12 +191,12 @@ class Reporter:
         if job.size > MAX_MESSAGE_BYTES:
             self._settle_end(held, ended)
         else:
-            log.warning("job %s: %s", held.id, ended.reason)
+            log.warning("job %s: %s", held.id, ended.reason, extra=held.log_labels())
             self._release(held, ended.reason or "out of memory", job)
 
     def _outage(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
         if not self._runs_again(held, ended.reason or "an outage", self._on_outage):
-            self._settle_end(held, given_up(ended, held.message.delivery_attempt))
+            self._settle_end(held, given_up(ended, held.deliveries))
 
     def _launch_ended(self, held: HeldJob, ended: LaunchEnded) -> None:
         assert isinstance(held.job, LaunchJob)
@@ -192,13 +208,18 @@ class Reporter:
                 "FWAction"
             )
             message = self._updates.finished(held, held.job, ended)
-        self.event(held, "job.finished", state=ended.state, phase=ended.phase, reason=ended.reason)
+        self._finished(held, ended.state, ended)
         self._outbox.send(self._names.updates, message, on_sent=lambda: self._settled(held))
 
     def _raw_ended(self, held: HeldJob, ended: RawEnded) -> None:
         state = "FAILED" if ended.reason else "COMPLETED"
-        self.event(held, "job.finished", state=state, phase=ended.phase, reason=ended.reason)
+        self._finished(held, state, ended)
         self._reply(held, ended.reply)
+
+    def _finished(self, held: HeldJob, state: str, ended: LaunchEnded | RawEnded) -> None:
+        self.event(held, "job.finished", state=state, phase=ended.phase, reason=ended.reason)
+        why = f": {ended.reason}" if ended.reason else ""
+        log.info("job %s %s%s", held.id, state, why, extra=held.log_labels())
 
     def _interrupted(self, held: HeldJob, outcome: Interrupted) -> None:
         if outcome.cause == "cancelled":
@@ -219,18 +240,18 @@ class Reporter:
 
     def _runs_again(self, held: HeldJob, reason: str, policy: Policy) -> bool:
         """Give the job back as one more attempt, unless that was its last."""
-        attempts = held.message.delivery_attempt
+        attempts = held.deliveries
         # Without a dead-letter policy nobody counts (0): such a job would run for ever.
         if policy != "retry" or not 0 < attempts < held.max_attempts:
             return False
         reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
-        log.warning("job %s: %s", held.id, reason)
+        log.warning("job %s: %s", held.id, reason, extra=held.log_labels())
         self._released(held, reason, lambda: self._give_back(held))
         return True
 
     def _failed(self, held: HeldJob, reason: str, phase: str = "job") -> None:
         """The job ends here, without a result of its own."""
-        log.warning("job %s failed: %s", held.id, reason)
+        log.warning("job %s failed: %s", held.id, reason, extra=held.log_labels())
         if isinstance(held.job, LaunchJob):
             self._launch_ended(held, fizzled(reason, phase=phase))
         else:
@@ -240,22 +261,24 @@ class Reporter:
     def _release(self, held: HeldJob, reason: str, job: Outgoing | None = None) -> None:
         """Give the job back (in another form: `job`) without counting it as an attempt."""
         message = job or Outgoing(held.message.data, held.message.attributes)
+        self._released(held, reason, lambda: self._copy(held, message))
+
+    def _copy(self, held: HeldJob, message: Outgoing) -> None:
+        """Publish the job again, and be done with this delivery of it."""
 
         def not_copied(error: Exception) -> None:
-            log.warning("job %s given back by its lease only: %s", held.id, error)
+            text = "job %s given back by its lease only: %s"
+            log.warning(text, held.id, error, extra=held.log_labels())
             self._give_back(held)
 
-        def copy() -> None:
-            held.passed_on = True
-            self._outbox.send(
-                self._names.jobs,
-                message,
-                on_sent=lambda: self._settled(held),
-                on_failed=not_copied,
-                final=_GIVE_UP,
-            )
-
-        self._released(held, reason, copy)
+        held.passed_on = True
+        self._outbox.send(
+            self._names.jobs,
+            message,
+            on_sent=lambda: self._settled(held),
+            on_failed=not_copied,
+            final=_GIVE_UP,
+        )
 
     def _give_back(self, held: HeldJob) -> None:
         self._keeper.give_back(held.lease)
@@ -264,6 +287,7 @@ class Reporter:
     def _released(self, held: HeldJob, reason: str, then: Callable[[], None]) -> None:
         """Say so, and `then` pass it on: its next executor's updates must come after ours."""
         self.event(held, "job.released", reason=reason)
+        log.info("job %s given back: %s", held.id, reason, extra=held.log_labels())
         if not isinstance(held.job, LaunchJob):
             then()
             return

@@ -22,9 +22,11 @@ from executor.context import JobContext
 from executor.docker_task import DockerTask
 from executor.failures import PhaseError, Retry, one_line
 from executor.files.between import FilesBetween, store_if_possible
+from executor.last_output import last_lines
 from executor.launchpad_proxy import LaunchPadProxy, UnusableFireworkError
 from executor.outcome import LaunchEnded, fizzled
 from executor.policy import PolicyError
+from executor.probe import TaskProbe
 from executor.records import LaunchPing
 from executor.task_names import check_firetasks
 from messaging.wire import LaunchJob
@@ -125,13 +127,13 @@ class RocketRun:
         return observed
 
     def _told(self, name: str, run_task: RunTask, fw_spec: dict[str, Any]) -> Any:
-        began = time.monotonic()
         self._context.emit("job.execution.started", executable=name)
+        began, probe = time.monotonic(), TaskProbe()
         failure: dict[str, Any] = {}
         try:
             return run_task(fw_spec)
         except BaseException as exc:
-            failure = {"error": _named(exc)}
+            failure = {"error": _named(exc), "output": last_lines([traceback.format_exc()])}
             raise
         finally:
             self._context.emit(
@@ -139,7 +141,7 @@ class RocketRun:
                 executable=name,
                 exit_code=1 if failure else 0,
                 time=time.monotonic() - began,
-                metrics={},
+                metrics=probe.end(),
                 **failure,
             )
 

@@ -200,6 +200,18 @@ class ExecutorSettings(PubSubSettings):
         "each job. In Python they go to logger portfire.task, at DEBUG.",
         json_schema_extra={"env": "PORTFIRE_LOG_TASKS"},
     )
+    samples: bool = Field(
+        default=False,
+        description="Publish every 2 seconds, as events, what each program or container uses. Its "
+        "peaks and means are told at its end in any case.",
+        json_schema_extra={"env": "PORTFIRE_SAMPLES"},
+    )
+    events: bool = Field(
+        default=True,
+        description="Publish events. Without them, monitors and reports know nothing of this "
+        "executor, and jobs go on as ever.",
+        json_schema_extra={"env": "PORTFIRE_EVENTS"},
+    )
     control: bool = Field(
         default=True,
         description="Listen for cancelled jobs; needs the right to make a subscription. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from executor.failures import one_line
@@ -98,7 +99,9 @@ class Slot:
             self._prepare()
             while (held := self._intake.next()) is not None:
                 self.busy = True
+                began = time.monotonic()
                 self._take(held)
+                self._intake.ran(time.monotonic() - began)
                 self.busy = False
         except Exception:
             log.exception("slot %d died", self.number)
@@ -116,11 +119,12 @@ class Slot:
         try:
             outcome = self._perform(held)
         except OSError as exc:
-            log.error("cannot start job %s: %s", held.id, exc)
+            log.error("cannot start job %s: %s", held.id, exc, extra=held.log_labels())
             outcome = Unstartable(reason=f"the executor cannot start a job: {exc}")
         except Exception as exc:
             # It counts: if it is the job that brings this about, it must not circulate for ever.
-            log.exception("slot %d failed at job %s", self.number, held.id)
+            text = "slot %d failed at job %s"
+            log.exception(text, self.number, held.id, extra=held.log_labels())
             outcome = ChildDied(how=f"was given up after an error of its executor: {one_line(exc)}")
         self._reporter.report(held, outcome)
         if isinstance(outcome, Unstartable):
@@ -228,5 +232,5 @@ class Slot:
 
 def _order(held: HeldJob) -> RunLaunch | RunRaw:
     if isinstance(held.job, LaunchJob):
-        return RunLaunch(held.job, held.directory)
-    return RunRaw(held.job, held.id, held.directory)
+        return RunLaunch(held.job, held.directory, held.traceparent)
+    return RunRaw(held.job, held.id, held.directory, held.traceparent)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 #: FireWorks' names for the output of a launch (``rlaunch --local_redirect``).
@@ -15,52 +15,59 @@ STDERR_FILE = "FW_job.error"
 _RESTORED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD, signal.SIGHUP)
 
 
-@contextmanager
-def job_surroundings(directory: Path) -> Iterator[None]:
-    """Run a job in `directory`, its standard output and error going to files there.
-
-    Afterwards the working directory, the environment, the import path, the umask, the signal
-    handlers and the standard streams are as before. Main thread only.
+class Surroundings:
+    """The working directory, environment, import path, umask, signal handlers and standard streams
+    of this process, as they are when this is made. Main thread only.
     """
-    environ = dict(os.environ)
-    path = list(sys.path)
-    umask = os.umask(0o022)
-    os.umask(umask)
-    handlers = {number: signal.getsignal(number) for number in _RESTORED_SIGNALS}
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    home = Path.cwd()
-    try:
-        os.chdir(directory)
-        with _redirected(1, directory / STDOUT_FILE), _redirected(2, directory / STDERR_FILE):
-            try:
-                yield
-            finally:
-                sys.stdin, sys.stdout, sys.stderr = streams
-                _flush()
-    finally:
-        os.chdir(home)
-        os.umask(umask)
-        sys.path[:] = path
-        if dict(os.environ) != environ:
+
+    def __init__(self, mask: AbstractContextManager[None]) -> None:
+        """Inside `mask` nothing interrupts: what is half restored would spoil the next job."""
+        self._mask = mask
+        self._environ = dict(os.environ)
+        self._path = list(sys.path)
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+        self._handlers = {number: signal.getsignal(number) for number in _RESTORED_SIGNALS}
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._descriptors = {1: os.dup(1), 2: os.dup(2)}
+        self._home = Path.cwd()
+
+    @contextmanager
+    def of_job(self, directory: Path) -> Iterator[None]:
+        """Run a job in `directory`, its standard output and error going to files there.
+
+        Afterwards all is as it was.
+        """
+        try:
+            os.chdir(directory)
+            _redirect(1, directory / STDOUT_FILE)
+            _redirect(2, directory / STDERR_FILE)
+            yield
+        finally:
+            with self._mask:
+                self._restore()
+
+    def _restore(self) -> None:
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        _flush()
+        for descriptor, saved in self._descriptors.items():
+            os.dup2(saved, descriptor)
+        os.chdir(self._home)
+        os.umask(self._umask)
+        sys.path[:] = self._path
+        if dict(os.environ) != self._environ:
             os.environ.clear()
-            os.environ.update(environ)
-        for number, handler in handlers.items():
+            os.environ.update(self._environ)
+        for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
-@contextmanager
-def _redirected(descriptor: int, file: Path) -> Iterator[None]:
+def _redirect(descriptor: int, file: Path) -> None:
     """Let a file descriptor write to `file`, for this process and the programs that it starts."""
-    saved = os.dup(descriptor)
     target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(target, descriptor)
     os.close(target)
-    try:
-        yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
 
 
 def _flush() -> None:

@@ -30,7 +30,7 @@ class TaskLog:
 
     def write(self, held: HeldJob, output: TaskOutput) -> None:
         """Each line, as ``JOB: LINE``, with ``job``, ``job_name``, ``stream``... on the record."""
-        labels = {**self._labels, "job": held.id, "job_name": held.name}
+        labels = {**self._labels, **held.log_labels()}
         if output.dropped:
             text = "%s: %d lines left out here: more than the log takes"
             log.debug(text, held.id, output.dropped, extra={**labels, "stream": ""})

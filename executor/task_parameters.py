@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from messaging.errors import JobError
+
+
+def refuse_unknown(task: Any) -> None:
+    """Raise JobError if a Firetask has a parameter that it does not know, such as a misspelt one.
+
+    FireWorks looks only at keyword arguments, not at what a workflow file says.
+    """
+    known = [*task.required_params, *task.optional_params]
+    for parameter in task:
+        if parameter in known or str(parameter).startswith("_"):
+            continue
+        near = difflib.get_close_matches(str(parameter), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "the documentation lists all"
+        raise JobError(f"{parameter!r} is no parameter of this task: {hint}")
 
 
 def listed(task: Mapping[str, Any], parameter: str) -> list[Any]:

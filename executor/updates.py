@@ -10,6 +10,7 @@ from executor.outcome import LaunchEnded
 from messaging.failures import failure_action
 from messaging.pubsub import Outgoing
 from messaging.wire import (
+    ExecutorNews,
     Finished,
     LaunchJob,
     LaunchUpdate,
@@ -105,6 +106,19 @@ class UpdateWriter:
         """The pool's subscription was missing, and was made."""
         made = PoolMade(pool=self._pool, executor=self._executor)
         return Outgoing(made.encode(), self._attributes(made.update))
+
+    def news(self, *, slots: int, busy: int, heartbeat: float, stopped: bool = False) -> Outgoing:
+        """The executor is there, or no longer."""
+        news = ExecutorNews(
+            pool=self._pool,
+            executor=self._executor,
+            host=self._host,
+            slots=slots,
+            busy=busy,
+            heartbeat=heartbeat,
+            stopped=stopped,
+        )
+        return Outgoing(news.encode(), self._attributes(news.update))
 
     def _message(self, update: LaunchUpdate) -> Outgoing:
         return Outgoing(update.encode(), {**self._attributes(update.update), "job": update.job})

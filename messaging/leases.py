@@ -29,7 +29,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from messaging.errors import PortfireError, ServiceError, UsageError
@@ -43,7 +43,7 @@ _RETRY_SECONDS = 1.0
 #: How often the threads look what is due. Ticking costs less than being woken by every short job.
 _TICK_SECONDS = 0.5
 #: How long acks wait for others to go with them: nobody waits for an ack.
-_ACK_LINGER_SECONDS = 0.05
+_ACK_LINGER_SECONDS = 0.1
 
 
 class LeaseService(Protocol):
@@ -107,8 +107,11 @@ class LeaseKeeper:
         self._on_lost = on_lost
         self._clock = clock
         self._stop = threading.Event()
-        #: Guards everything below, and the leases. Notified of what is to settle or is settled.
-        self._changed = threading.Condition()
+        lock = threading.Lock()  # guards everything below, and the leases
+        #: Notified of the first that is to settle, and of all that shall not wait for others.
+        self._changed = threading.Condition(lock)
+        #: Notified when something is settled.
+        self._settled = threading.Condition(lock)
         self._leases: set[Lease] = set()
         self._acks: list[str] = []
         self._nacks: list[str] = []
@@ -131,7 +134,7 @@ class LeaseKeeper:
     def stop(self, timeout: float = 5.0) -> None:
         """Send what waits to be acked and given back, stop extending, end the threads."""
         with self._changed:
-            self._changed.wait_for(
+            self._settled.wait_for(
                 lambda: not self._acks and not self._nacks and not self._settling, timeout=timeout
             )
             self._stop.set()
@@ -174,14 +177,12 @@ class LeaseKeeper:
     def give_back_message(self, message: Received) -> None:
         """Give back a message that was never held."""
         with self._changed:
-            self._nacks.append(message.ack_id)
-            self._changed.notify_all()
+            self._queue([message.ack_id], self._nacks)
 
     def acknowledge_message(self, message: Received) -> None:
         """Ack a message that was never held."""
         with self._changed:
-            self._acks.append(message.ack_id)
-            self._changed.notify_all()
+            self._queue([message.ack_id], self._acks)
 
     def let_go(self, lease: Lease) -> None:
         """Stop extending and do nothing else: the lease belongs to somebody else by now."""
@@ -228,7 +229,7 @@ class LeaseKeeper:
             self._acks.extend(acks)
             self._nacks.extend(nacks)
             self._settling = False
-            self._changed.notify_all()
+            self._settled.notify_all()
         return not acks and not nacks
 
     def _settle(self, lease: Lease, queue: list[str]) -> None:
@@ -237,8 +238,13 @@ class LeaseKeeper:
                 return
             lease.settled = True
             self._leases.discard(lease)
-            queue.extend(lease.ack_ids.values())
-            self._changed.notify_all()
+            self._queue(lease.ack_ids.values(), queue)
+
+    def _queue(self, ack_ids: Iterable[str], queue: list[str]) -> None:
+        # One more ack wakes nobody: waking a thread costs more than the ack.
+        if not queue or queue is self._nacks:
+            self._changed.notify()
+        queue.extend(ack_ids)
 
     def _extended(self, ids: dict[Lease, list[str]]) -> list[Lease]:
         """Extend in one call, else (one bad ack id refuses a whole call) one by one."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: The pool of jobs that name none.
+DEFAULT_POOL = "default"
+
 
 @dataclass(frozen=True)
 class Names:
@@ -65,9 +68,9 @@ class Names:
 def pool_filter(pool: str) -> str:
     """Subscription filter of a pool; the default pool also takes jobs that name none."""
     named = f'attributes.pool = "{pool}"'
-    return f"{named} OR NOT attributes:pool" if pool == "default" else named
+    return f"{named} OR NOT attributes:pool" if pool == DEFAULT_POOL else named
 
 
 def belongs_to_pool(attributes: dict[str, str], pool: str) -> bool:
     """What `pool_filter` says, for servers that ignore filters (Google's emulator does)."""
-    return attributes.get("pool", "default") == pool
+    return attributes.get("pool", DEFAULT_POOL) == pool

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -33,14 +34,14 @@ _MAX_REQUEST_ACK_IDS = 1000
 _MESSAGE_OVERHEAD_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outgoing:
     """A message to publish."""
 
     data: bytes
     attributes: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes that the message counts for against Pub/Sub's limit."""
         text = sum(len(k.encode()) + len(v.encode()) for k, v in self.attributes.items())

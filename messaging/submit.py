@@ -6,12 +6,12 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from messaging.errors import MessageError, NotFoundError, ServiceError, UsageError
-from messaging.names import Names
+from messaging.names import DEFAULT_POOL, Names
 from messaging.pubsub import Outgoing, PubSub, Received
 from messaging.wire import RawJob, Reply, decode_job, decode_reply
 
@@ -45,9 +45,12 @@ def submit(
     wait: bool,
     timeout: float | None = None,
     *,
-    pool: str = "default",
+    pool: str = DEFAULT_POOL,
+    traceparent: str | None = None,
 ) -> Iterator[Reply]:
     """Publish `jobs` (each with its id) to the executors of `pool`; with `wait` give their replies.
+
+    `traceparent`, a W3C trace context, makes them parts of a trace.
 
     Without `wait` the jobs are published when this returns, and the iterator is empty. With it they
     are published when the iteration begins, and replies come as jobs end, one for each. The
@@ -56,9 +59,12 @@ def submit(
     ever) or Pub/Sub is away, NotFoundError when there is no jobs topic, MessageTooLargeError.
     """
     listed = list(jobs)
+    attributes = {"pool": pool, "type": "raw"}
+    if traceparent is not None:
+        attributes["traceparent"] = traceparent
     if wait:
-        return _submit_and_wait(pubsub, names, listed, timeout, pool)
-    pubsub.publish(names.jobs, [_message(job, job_id, pool, None) for job, job_id in listed])
+        return _submit_and_wait(pubsub, names, listed, timeout, attributes)
+    _publish(pubsub, names, listed, attributes)
     return iter(())
 
 
@@ -67,24 +73,33 @@ def _submit_and_wait(
     names: Names,
     jobs: Sequence[tuple[RawJob, str]],
     timeout: float | None,
-    pool: str,
+    attributes: Mapping[str, str],
 ) -> Iterator[Reply]:
     box = names.reply(uuid.uuid4().hex[:12])
     try:
         pubsub.create_topic(box)
         pubsub.create_subscription(box, box, expire_after=_EXPIRE_SECONDS)
-        pubsub.publish(names.jobs, [_message(job, job_id, pool, box) for job, job_id in jobs])
+        _publish(pubsub, names, jobs, {**attributes, "reply_to": box})
         yield from _replies(pubsub, box, {job_id for _, job_id in jobs}, timeout)
     finally:
         _delete(pubsub.delete_subscription, box)
         _delete(pubsub.delete_topic, box)
 
 
-def _message(job: RawJob, job_id: str, pool: str, reply_to: str | None) -> Outgoing:
-    attributes = {"job": job_id, "pool": pool, "type": "raw"}
-    if reply_to is not None:
-        attributes["reply_to"] = reply_to
-    return Outgoing(job.encode(), attributes)
+def _publish(
+    pubsub: PubSub,
+    names: Names,
+    jobs: Iterable[tuple[RawJob, str]],
+    attributes: Mapping[str, str],
+) -> None:
+    messages = [Outgoing(job.encode(), {"job": job_id, **attributes}) for job, job_id in jobs]
+    try:
+        pubsub.publish(names.jobs, messages)
+    except NotFoundError as exc:
+        raise NotFoundError(
+            f"there is no topic {names.jobs}: start an executor with the same prefix (it makes the "
+            "topic), or look at prefix and project"
+        ) from exc
 
 
 def _replies(pubsub: PubSub, box: str, missing: set[str], timeout: float | None) -> Iterator[Reply]:

@@ -9,7 +9,8 @@ direction    topic                 models
 ===========  ====================  =====================================
 dispatcher → executor  ``-jobs``     `LaunchJob`
 anybody    → executor  ``-jobs``     `RawJob`
-executor → dispatcher  ``-updates``  `Started`, `Ping`, `Finished`, `Released`, `PoolMade`
+executor → dispatcher  ``-updates``  `Started`, `Ping`, `Finished`, `Released`, `PoolMade`,
+                                     `ExecutorNews`
 dispatcher → executors ``-control``  `Cancel`, `PoolState`
 executor → ``reply_to``              `Reply`
 ===========  ====================  =====================================
@@ -58,6 +59,8 @@ class LaunchJob(WireModel):
     launch_id: int
     fw_id: int
     name: str = ""
+    #: The name of its workflow, for logs; empty if the dispatcher did not say.
+    workflow: str = ""
     #: ``Firework.to_dict()`` (JSON types only).
     firework: dict[str, Any]
     #: ``FWorker.to_dict()`` of the pool.
@@ -66,6 +69,8 @@ class LaunchJob(WireModel):
     trackers: list[dict[str, Any]] = []
     #: Tries before this one that ran out of memory: the place of this try's size among the job's.
     memory_step: int = Field(default=0, ge=0)
+    #: Deliveries of the messages that this one takes the place of, as far as they count.
+    delivered_before: int = Field(default=0, ge=0)
 
 
 class NamedFile(BaseModel):
@@ -94,6 +99,8 @@ class RawJob(WireModel):
     #: Seconds; none means the executor's default.
     timeout: float | None = Field(default=None, gt=0)
     name: str | None = None
+    #: As of LaunchJob.
+    delivered_before: int = Field(default=0, ge=0)
 
 
 class Reply(WireModel):
@@ -172,8 +179,30 @@ class PoolMade(WireModel):
     executor: str
 
 
+class ExecutorNews(WireModel):
+    """An executor is there, with so many slots: said at its start, with each heartbeat, and at its
+    end.
+    """
+
+    update: Literal["executor"] = "executor"
+    pool: str
+    executor: str
+    host: str
+    slots: int = Field(ge=1)
+    #: Slots that run a job.
+    busy: int = Field(default=0, ge=0)
+    #: Seconds between two of these, and between the pings of a running launch.
+    heartbeat: float = Field(gt=0)
+    #: It takes no more jobs.
+    stopped: bool = False
+    #: Seconds since the epoch, UTC, by the executor's clock.
+    timestamp: float = Field(default_factory=time.time)
+
+
 LaunchUpdate = Started | Ping | Finished | Released
-Update = LaunchUpdate | PoolMade
+#: Updates that are not about a launch.
+PoolUpdate = PoolMade | ExecutorNews
+Update = LaunchUpdate | PoolUpdate
 
 
 class Cancel(WireModel):
@@ -226,6 +255,13 @@ def with_next_memory_step(data: bytes) -> bytes:
     """A valid launch job that is to run with its next memory size, all other fields as they are."""
     body = from_json(data)
     body["memory_step"] = body.get("memory_step", 0) + 1
+    return to_json(body, inf_nan_mode="constants")
+
+
+def with_deliveries(data: bytes, count: int) -> bytes:
+    """A valid job that has been delivered so often before, all other fields as they are."""
+    body = from_json(data)
+    body["delivered_before"] = count
     return to_json(body, inf_nan_mode="constants")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docker
 
+from events.exporters import trace_context
 from executor.capture import Output
 from executor.containers.end import ContainerEnded
 from executor.containers.finding import job_labels
@@ -99,6 +100,7 @@ class ContainerExecution:
             command=self._task.command,
             entrypoint=wanted.entrypoint,
             environment=wanted.environment,
+            job_environment=_trace_variable(wanted.environment),
             mounts=tuple(
                 BindMount(
                     source=Path(mount.source).resolve(),
@@ -150,6 +152,12 @@ class ContainerExecution:
             details=outcome.facts(),
             facts=(f"image id: {image}",),
         )
+
+
+def _trace_variable(chosen: Mapping[str, str]) -> dict[str, str]:
+    """What a program beside the container would find, unless the task has `chosen` its own."""
+    value = os.environ.get(trace_context.VARIABLE)
+    return {trace_context.VARIABLE: value} if value and trace_context.VARIABLE not in chosen else {}
 
 
 def _memory(wanted: ContainerParameters, context: JobContext) -> tuple[int | None, int | None]:

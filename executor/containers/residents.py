@@ -1,8 +1,9 @@
 """Who works in a workdir, so that a dead executor's leavings are found and a living one's spared.
 
 Each executor has a directory ``.portfire/executors/ID`` in its workdir, with a file ``lock`` that
-it holds locked while it lives, a file ``host``, one file for each job that runs, named like the
-job's directory, and the directories of kept containers. The lock goes with the process, however
+it holds locked while it lives, a file ``host``, an empty file for each job that runs, named like
+the job's directory and how much of that is to go (``whole+DIRECTORY``), and the directories of kept
+containers. The lock goes with the process, however
 that ends; what lies beside a lock that nobody holds is what a dead executor left.
 """
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 _PLACE = Path(".portfire/executors")
 #: Whether all of a job's directory goes with its executor, or only what was private in it.
 _WHOLE, _PRIVATE = "whole", "private"
-_LOCK, _HOST = _OWN = ("lock", "host")
+_LOCK, _HOST = "lock", "host"
 
 
 class Residence:
@@ -75,12 +76,18 @@ class Residence:
 
     def began(self, directory: Path, *, raw: bool) -> None:
         """A job runs in `directory`, which lies in the workdir. Raises OSError."""
-        (self._directory / directory.name).write_text(_WHOLE if raw else _PRIVATE)
+        file = self._entry_of(directory, _WHOLE if raw else _PRIVATE)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o666))
 
     def ended(self, directory: Path) -> None:
         """It left nothing there that is not wanted."""
-        with contextlib.suppress(OSError):
-            (self._directory / directory.name).unlink()
+        for kind in (_PRIVATE, _WHOLE):
+            with contextlib.suppress(OSError):
+                self._entry_of(directory, kind).unlink()
+                return
+
+    def _entry_of(self, directory: Path, kind: str) -> Path:
+        return self._directory / f"{kind}+{directory.name}"
 
     def leave(self, *, clean: bool = True) -> None:
         """Remove the entry; if not `clean`, it stays for others to clear up after. Idempotent."""
@@ -120,11 +127,12 @@ def _clear_up_after(
     directory: Path, workdir: Path, remove_containers: Callable[[str], int]
 ) -> None:
     containers = remove_containers(directory.name)
-    jobs = [path for path in directory.iterdir() if path.is_file() and path.name not in _OWN]
-    for entry in jobs:
-        job = workdir / entry.name
+    entries = [path.name.partition("+") for path in directory.iterdir() if path.is_file()]
+    # Without a name it would be the workdir itself.
+    jobs = [(kind, workdir / name) for kind, _, name in entries if name]
+    for kind, job in jobs:
         remove_private(job)
-        if entry.read_text() == _WHOLE and job.exists():
+        if kind == _WHOLE and job.exists():
             remove_tree(job)
     remove_tree(directory)
     logger.info(

@@ -57,6 +57,8 @@ class ContainerSpec:
     #: None: the image's own.
     entrypoint: str | Sequence[str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: More of the same that is another one for each job: a kept container serves them all.
+    job_environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[BindMount, ...] = ()
     labels: Mapping[str, str]
     #: ``uid:gid``, or a name that the image knows.
@@ -82,7 +84,7 @@ def create_container(client: docker.APIClient, spec: ContainerSpec, name: str) -
         spec.image,
         command=_words(spec.command),
         entrypoint=_words(spec.entrypoint),
-        environment=dict(spec.environment),
+        environment={**spec.environment, **spec.job_environment},
         name=name,
         user=spec.user,
         working_dir=spec.working_dir,

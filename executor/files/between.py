@@ -22,6 +22,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class FilesBetween:
         self._specs = previous
         self._copies = Path(tempfile.mkdtemp(prefix=".portfire-", dir=Path.cwd()))
         with told_phase("stage-in", self._tell) as fields:
-            moved = Moved(dict(self._fetched(self._copies)))
+            moved = Moved(dict(self._fetched(self._copies, fields)))
             fields.update(bytes=moved.bytes, cached=moved.cached, files=moved.files())
 
     def settle(self) -> None:
@@ -108,8 +109,8 @@ class FilesBetween:
         self._failed = True
         with told_phase("stage-out", self._tell) as fields:
             uploads = [_upload(key, path, Path(launch_dir)) for key, path in paths.items()]
-            backend = self._context.open_storage(place.backend, place.options)
-            storage = JobStorage(backend, f"{place.prefix}{self._folder}/")
+            storage = self._below(place, f"{self._folder}/")
+            fields["backend"] = storage.kind
             moved = store_outputs(storage, uploads, self._context)
             fields.update(bytes=moved.bytes, files=moved.files())
         self._failed = False
@@ -119,12 +120,14 @@ class FilesBetween:
         }
         return {**action, "mod_spec": _renamed(action["mod_spec"], addresses)}
 
-    def _fetched(self, copies: Path) -> Iterator[tuple[str, Transfer]]:
+    def _fetched(self, copies: Path, fields: dict[str, Any]) -> Iterator[tuple[str, Transfer]]:
+        # Parents may have had different stores: the event names the last.
         for number, (key, address) in enumerate(self._addresses.items()):
             # Under its own name: by its end FireWorks knows what is compressed.
             name = address.rpartition("/")[2]
             target = copies / str(number) / checked_name(name, f"file {key!r} of _files_prev")
             storage = self._storage(address.removesuffix(name))
+            fields["backend"] = storage.kind
             watch = AnnouncingWatch("stage-in", self._context)
             # FireWorks only reads it, and then it is removed.
             wanted = {storage.prefix + name: target}
@@ -144,8 +147,10 @@ class FilesBetween:
                 f"the file is in the storage of the executors ({folder}), and this one has none: "
                 "give all of them the same storage and storage_options"
             )
-        backend = self._context.open_storage(place.backend, place.options)
-        return JobStorage(backend, place.prefix + folder.removeprefix(OWN))
+        return self._below(place, folder.removeprefix(OWN))
+
+    def _below(self, place: Place, folder: str) -> JobStorage:
+        return JobStorage.of(replace(place, prefix=place.prefix + folder), self._context)
 
     def _place(self) -> Place | None:
         """Where the executor has its files, unless that is a shared directory."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+import time
 from pathlib import Path
 
 from executor.containers.finding import remove_containers, warm_job
@@ -14,6 +16,8 @@ from messaging.wire import LaunchJob, RawJob
 
 #: What a launch directory must have room for at the least: FireWorks' and our own small files.
 _PROBE_BYTES = 65_536
+#: Seconds for which a successful try is believed, as long as the file system says it has room.
+_PROBE_SECONDS = 1.0
 
 
 class JobPlaces:
@@ -28,6 +32,8 @@ class JobPlaces:
         self._executor = executor
         self._prefix = prefix
         self._keep = keep
+        #: Monotonic time of the last successful probe.
+        self._probed = 0.0
 
     def make(self, held: HeldJob) -> Path:
         """A new, private one: a second delivery of an attempt must not find the first one's.
@@ -39,16 +45,23 @@ class JobPlaces:
         prefix = f"{word}-{held.attempt}"[:100]
         directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self._workdir))
         try:
-            _check_space(directory)
+            self._check_space(directory)
             self._residence.began(directory, raw=isinstance(held.job, RawJob))
         except OSError:
             directory.rmdir()
             raise
         return directory
 
+    def _check_space(self, directory: Path) -> None:
+        """Raise OSError unless there is room: a quota shows only when something is written."""
+        now = time.monotonic()
+        if self._probed + _PROBE_SECONDS < now or not _says_it_has_room(directory):
+            _probe(directory)
+            self._probed = now
+
     def clear_way(self, held: HeldJob) -> None:
         """Before a job that ran before: the container that may still run for it goes."""
-        again = held.attempt > 1 or held.message.delivery_attempt > 1
+        again = held.attempt > 1 or held.deliveries > 1
         # The id of a raw job is its sender's to choose: it may be another's.
         if again and isinstance(held.job, LaunchJob):
             remove_containers(job=held.id, prefix=self._prefix)
@@ -75,7 +88,14 @@ class JobPlaces:
             remove_tree(directory)
 
 
-def _check_space(directory: Path) -> None:
+def _says_it_has_room(directory: Path) -> bool:
+    found = os.statvfs(directory)
+    # Some file systems count no inodes.
+    inodes = found.f_favail > 0 or found.f_files == 0
+    return inodes and found.f_bavail * found.f_frsize >= _PROBE_BYTES
+
+
+def _probe(directory: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=directory) as probe:
             probe.write(bytes(_PROBE_BYTES))

@@ -23,6 +23,7 @@ from executor.files.moving import Moved, fetch_inputs, store_outputs
 from executor.files.placing import place_file
 from executor.files.storage import JobStorage
 from executor.files.workspace import Workspace, open_workspace
+from executor.last_output import last_lines
 from executor.phases import told_phase
 from executor.tail import tail
 from executor.written import ExpectedOutputs, is_there
@@ -129,6 +130,7 @@ class _Run:
 
     def stage_in(self) -> None:
         with self._phase("stage-in", announced=self._moves) as fields:
+            fields.update(self._backend)
             self.workspace.files.mkdir(parents=True, exist_ok=True)
             fetched = self._fetch()
             self.report.bytes_in = fetched.bytes
@@ -146,6 +148,7 @@ class _Run:
             self.report.tails = tuple(tail(path) for path in executed.printed)
             fields.update(metrics=self.report.metrics, exit_code=code, exit_status=code)
             if executed.error:
+                fields["output"] = last_lines(self.report.tails)
                 self._store_what_failure_left(executed)
                 kind = PhaseMemoryError if executed.retry_memory else PhaseFailedError
                 raise kind("execution", executed.error, self._details(executed))
@@ -153,6 +156,7 @@ class _Run:
 
     def stage_out(self, executed: Executed) -> None:
         with self._phase("stage-out", announced=self._moves) as fields:
+            fields.update(self._backend)
             self._require_outputs()
             wanted = [output for output in self.job.outputs if output.on_success]
             stored = self._store(wanted, executed)
@@ -162,6 +166,11 @@ class _Run:
     @property
     def _moves(self) -> bool:
         return self.workspace.private and bool(self.job.inputs or self.job.outputs)
+
+    @property
+    def _backend(self) -> dict[str, str]:
+        storage = self.job.storage
+        return {} if storage is None else {"backend": storage.kind}
 
     def _fetch(self) -> Moved:
         names, directory = self.job.inputs, self.workspace.files

@@ -26,6 +26,16 @@ class JobStorage:
     prefix: str = ""
     #: Where the job works if nothing is to be staged.
     directory: Path | None = None
+    #: What people call the kind of store (``gcs``, ``s3``, ``nfs``), for events.
+    kind: str = ""
+
+    @classmethod
+    def of(cls, where: Place, context: JobContext) -> JobStorage:
+        """The storage at `where`. Raises UsageError, StorageTransientError, PathError."""
+        backend = context.open_storage(where.backend, where.options)
+        shared = backend.shared_directory
+        directory = below(shared, where.prefix, "storage prefix") if shared else None
+        return cls(backend, where.prefix, directory, _kind(where))
 
 
 def job_storage(
@@ -55,10 +65,12 @@ def job_storage(
             return None
         workdir = str(launch_directory) if launch_directory else None
         meant = Place("local", {"workdir": workdir}, meant.prefix)
-    backend = context.open_storage(meant.backend, meant.options)
-    shared = backend.shared_directory
-    directory = below(shared, meant.prefix, "storage prefix") if shared else None
-    return JobStorage(backend, meant.prefix, directory)
+    return JobStorage.of(meant, context)
+
+
+def _kind(where: Place) -> str:
+    """The backend's name; of one for many protocols the URL's: ``s3``, ``sftp``."""
+    return str(where.root_url).partition(":")[0] if where.backend == "fsspec" else where.backend
 
 
 def _on_google_cloud() -> bool:

@@ -45,7 +45,8 @@ class NotReusableError(PortfireError):
 class WarmJob:
     """A job for a kept container."""
 
-    #: Of this, the command, entrypoint, timeout and stop_grace; all else is the container's.
+    #: Of this, the command, entrypoint, job_environment, timeout and stop_grace; all else is the
+    #: container's.
     spec: ContainerSpec
     #: A private directory: what is in it lies in the container while the job runs.
     files: Path

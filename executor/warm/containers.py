@@ -224,5 +224,5 @@ class WarmContainers:
 
 def _settings(spec: ContainerSpec, prefix: str) -> _Settings:
     """What two jobs must have in common to run in one container."""
-    per_job = replace(spec, command=(), entrypoint=None, labels={}, timeout=0.0, stop_grace=0.0)
-    return per_job, prefix.rstrip("/")
+    shared = replace(spec, command=(), entrypoint=None, labels={}, timeout=0.0, stop_grace=0.0)
+    return replace(shared, job_environment={}), prefix.rstrip("/")

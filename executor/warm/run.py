@@ -19,6 +19,7 @@ from executor.containers.spec import ContainerSpec
 from executor.containers.stats import StatsSampler
 from executor.containers.watch import KILLED, SLOW_ENGINE, ContainerWatch
 from executor.failures import one_line
+from executor.usage import Usage
 from executor.warm.shell import JobOutput, Report, Shell, ShellGoneError
 from messaging.errors import JobInterrupted, ServiceError
 
@@ -45,7 +46,7 @@ class Idle:
     #: What its shell said last.
     report: Report
     #: What the engine counted so far, as of the last sample.
-    counted: Mapping[str, Any] = field(default_factory=dict)
+    counted: Usage = field(default_factory=Usage)
 
 
 class WarmRun:
@@ -73,7 +74,7 @@ class WarmRun:
         since, began = time.time(), time.monotonic()
         metrics: dict[str, Any] = {}
         try:
-            self._begin(words, directory)
+            self._begin(words, directory, spec.job_environment)
             with self._measured(metrics):
                 report = self._shell.report(began + spec.timeout, output)
         except ShellGoneError:
@@ -90,9 +91,10 @@ class WarmRun:
         self._settle(report, output)
         return ContainerEnded(exit_code=0, metrics=metrics)
 
-    def _begin(self, words: list[str], directory: str) -> None:
+    def _begin(self, words: list[str], directory: str, environment: Mapping[str, str]) -> None:
         try:
-            if self._shell.begin(words, directory, time.monotonic() + _BEGINNING):
+            latest = time.monotonic() + _BEGINNING
+            if self._shell.begin(words, directory, latest, environment):
                 return
             # It must not begin later, beside its second try.
             if not self._kill(_END):
@@ -167,15 +169,10 @@ class WarmRun:
     def _measured(self, metrics: dict[str, Any]) -> Iterator[None]:
         """Put what a job uses into `metrics`."""
         began = time.monotonic()
-        sampler = StatsSampler(self._client, self._name)
+        # The engine counts from the container's start.
+        sampler = StatsSampler(self._client, self._name, before=self._counted)
         try:
             yield
         finally:
-            sampled = sampler.finish()
-            metrics["seconds"] = time.monotonic() - began
-            # The engine counts from the container's start; only the memory is as of now.
-            metrics.update(
-                (name, value if name == "memory" else value - self._counted.get(name, 0))
-                for name, value in sampled.items()
-            )
-            self._counted = sampled or self._counted
+            metrics.update(sampler.finish(), seconds=time.monotonic() - began)
+            self._counted = sampler.counted

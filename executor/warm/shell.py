@@ -20,9 +20,10 @@ import secrets
 import select
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from executor.containers.output import Listener
@@ -58,7 +59,7 @@ _GREETING = (
 # that the engine's word on the container is one on the job.
 _JOB = (
     "echo {nonce} began >&3; "
-    "(cd {cwd} && unset PWD OLDPWD SHLVL && exec {words}) </dev/null >&4 2>&4 3>&- 4>&-; "
+    "(cd {cwd} && unset PWD OLDPWD SHLVL && {exports}exec {words}) </dev/null >&4 2>&4 3>&- 4>&-; "
     "portfire_s=$?; kill -9 -1 2>/dev/null; portfire_say {nonce}; "
     "[ $portfire_s = 0 ] || exit $portfire_s\n"
 )
@@ -140,13 +141,27 @@ class Shell:
         """Whether the shell still holds its end. At once."""
         return not any(told & select.POLLHUP for _, told in self._words.poll(0))
 
-    def begin(self, words: Sequence[str], cwd: str, deadline: float) -> bool:
+    def begin(
+        self,
+        words: Sequence[str],
+        cwd: str,
+        deadline: float,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
         """Have it run a program in a directory; whether it has begun by `deadline`.
+
+        `environment` is for this one, its names such as a shell takes.
 
         Raises ShellGoneError; then it has not.
         """
         self._nonce, self._heard = secrets.token_hex(8), ""
-        line = _JOB.format(nonce=self._nonce, cwd=shlex.quote(cwd), words=shlex.join(words))
+        exports = (f"export {name}={shlex.quote(value)} && " for name, value in environment.items())
+        line = _JOB.format(
+            nonce=self._nonce,
+            cwd=shlex.quote(cwd),
+            exports="".join(exports),
+            words=shlex.join(words),
+        )
         if not self._write(os.fsencode(line), deadline):
             return False
         # Not told to the job's output: what is printed so early waits in the pipe.

@@ -33,13 +33,13 @@ class Conversation:
         self._tmp_path = tmp_path
         self._count = 0
 
-    def start(self, job: LaunchJob) -> Path:
+    def start(self, job: LaunchJob, **order: Any) -> Path:
         """Send the launch; its directory."""
         self._count += 1
         directory = self._tmp_path / f"launch-{self._count}"
         directory.mkdir()
         self.records = []
-        self.child.send(RunLaunch(job, str(directory)))
+        self.child.send(RunLaunch(job, str(directory), **order))
         return directory
 
     def end(self) -> Done | None:
@@ -60,9 +60,9 @@ class Conversation:
         thread.start()
         return thread
 
-    def run(self, job: LaunchJob) -> LaunchEnded:
-        """Run the launch to its end."""
-        self.directory = self.start(job)
+    def run(self, job: LaunchJob, **order: Any) -> LaunchEnded:
+        """Run the launch to its end; `order` has more for its record."""
+        self.directory = self.start(job, **order)
         done = self.end()
         assert done is not None
         assert isinstance(done.outcome, LaunchEnded)

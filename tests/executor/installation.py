@@ -42,7 +42,9 @@ class Installation:
         """Make topics and subscriptions."""
         ensure_dispatcher(self.pubsub, self.names, "default", LEASE_SECONDS)
         ensure_pool(self.pubsub, self.names, "default", LEASE_SECONDS)
-        self.pubsub.create_subscription(self.names.watcher("test"), self.names.events)
+        # A response that is lost to a pull that had just given up comes again soon.
+        watcher = self.names.watcher("test")
+        self.pubsub.create_subscription(watcher, self.names.events, ack_deadline=10.0)
 
     def settings(self, **fields: Any) -> ExecutorSettings:
         """Settings of an executor here, of one thread unless told otherwise."""
@@ -103,7 +105,7 @@ class Installation:
         for message in self.take(self.names.watcher("test")):
             self.events.append(events.types.decode(message.data).model_dump())
 
-    def take(self, subscription: str, timeout: float = 0.05) -> list[Received]:
+    def take(self, subscription: str, timeout: float = 0.25) -> list[Received]:
         """Pull and ack what is there."""
         messages = self.pubsub.pull(subscription, 1000, timeout)
         if messages:

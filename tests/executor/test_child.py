@@ -64,6 +64,16 @@ def test_without_its_lease_a_job_stores_nothing(talk: Conversation, tmp_path: Pa
         assert (tmp_path / name).exists() is holds
 
 
+def test_a_task_finds_the_span_of_its_run_and_the_next_one_does_not(talk: Conversation) -> None:
+    tell = "echo ${TRACEPARENT:-none} >> said"
+    tasks = (py_task("os.system", tell), {"_fw_name": "CommandTask", "command": tell})
+    said = []
+    for order in ({"traceparent": "00-11-22-01"}, {}):
+        assert talk.run(launch(1, *tasks), **order).state == "COMPLETED"
+        said.append((talk.directory / "said").read_text().split())
+    assert said == [["00-11-22-01"] * 2, ["none"] * 2]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_the_death_of_a_child_is_noticed_and_named(
     talk: Conversation, tmp_path: Path, number: signal.Signals

@@ -70,6 +70,7 @@ def test_a_failure_is_told_with_phase_and_reason(
     installation.submit(launch(1, py_task("missing.function")), launch(2, py_task("time.sleep", 0)))
     states = {finished.launch_id: finished.state for finished in installation.finished(2)}
     assert states == {1: "FIZZLED", 2: "COMPLETED"}
+    installation.wait(lambda: len(installation.seen("job.finished")) == 2, 20.0, "both ends")
     told = [event for event in installation.seen("job.finished") if event["id"] == "job-1"]
     assert told[0]["state"] == "FIZZLED"
     assert told[0]["phase"] == "execution"
@@ -117,7 +118,8 @@ def test_no_job_waits_behind_a_busy_executor(
     installation.submit(*[launch(n, py_task("time.sleep", 1)) for n in range(10)])
     began = time.monotonic()
     finished = installation.finished(10)
-    assert time.monotonic() - began < 6.5
+    # Five seconds each; ten if one had them all.
+    assert time.monotonic() - began < 8.5
     shares = [sum(f.executor == executor.id for f in finished) for executor in executors]
     assert shares == [5, 5]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from executor.held_job import HeldJob, HeldJobs, key_of
 from messaging.pubsub import Received
-from messaging.wire import LaunchJob
+from messaging.wire import LaunchJob, RawJob
 from tests.executor.workflows import launch
 
 
@@ -16,6 +16,17 @@ def delivered(message_id: str) -> HeldJob:
     message = Received(f"ack-{message_id}", job.encode(), {}, message_id, 0.0, 1)
     lease: Any = SimpleNamespace()
     return HeldJob(job, message, lease)
+
+
+def test_all_events_about_a_job_name_its_pool() -> None:
+    launched = delivered("1")
+    launched.job = launch(1, pool="gpu")
+    assert launched.event_fields()["pool"] == "gpu"
+    for attributes, pool in (({"pool": "gpu"}, "gpu"), ({}, "default")):
+        raw = delivered("2")
+        raw.job = RawJob(executable="true")
+        raw.message = Received("ack", b"", attributes, "2", 0.0, 1)
+        assert raw.event_fields()["pool"] == pool
 
 
 def test_a_job_that_was_passed_on_does_not_take_its_copy_along() -> None:

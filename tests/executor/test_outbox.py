@@ -98,6 +98,17 @@ def test_one_message_that_is_too_large_does_not_stop_the_others(
     assert len(errors) == 1
 
 
+def test_what_has_time_waits_for_others_but_not_at_the_stop(topics: FakeTopics) -> None:
+    outbox = Outbox(topics.publish, patience=lambda: 600.0)
+    outbox.start()
+    for number in range(5):
+        outbox.send("updates", Outgoing(str(number).encode()))
+    assert topics.requests == 0
+    outbox.stop(20.0)
+    assert [data for _, data in topics.published] == [b"0", b"1", b"2", b"3", b"4"]
+    assert topics.requests == 1
+
+
 def test_what_is_sent_later_goes_unless_it_is_withdrawn(outbox: Outbox, topics: FakeTopics) -> None:
     outbox.send_later("one", "updates", Outgoing(b"one"))
     outbox.send_later("two", "updates", Outgoing(b"two"))

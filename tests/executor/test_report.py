@@ -225,6 +225,23 @@ def test_out_of_memory_publishes_the_job_again_with_its_next_size(desk: Desk) ->
     assert desk.given_back() == []
 
 
+def test_a_job_that_no_slot_took_up_is_passed_on_with_its_deliveries(desk: Desk) -> None:
+    fresh, known = desk.hold(1), desk.hold(2, launch(2, delivered_before=2), delivery=2)
+    desk.reporter.pass_on(fresh)
+    desk.reporter.pass_on(known)
+    assert desk.finish() == ["portfire-jobs", "portfire-jobs"]
+    first, second = desk.sent("portfire-jobs")
+    assert first == fresh.message.data
+    assert decode_job(second) == launch(2, delivered_before=3)
+    assert desk.given_back() == []
+
+
+def test_deliveries_of_earlier_messages_count(desk: Desk) -> None:
+    desk.reporter.report(desk.hold(1, launch(1, delivered_before=4)), ChildDied(how="was killed"))
+    assert desk.finish() == ["portfire-updates"]
+    assert isinstance(decode_update(desk.published[0][1]), Finished)
+
+
 def test_the_copy_with_more_memory_is_not_taken_for_a_second_delivery(desk: Desk) -> None:
     held = desk.hold(1)
     again = launch(1, memory_step=1)

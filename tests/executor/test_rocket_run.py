@@ -47,10 +47,14 @@ def test_execution_is_told_of_for_every_task(talk: Conversation) -> None:
         "job.execution.finished",
     ] * 2
     good, bad = told[1][1], told[3][1]
-    assert (good["executable"], good["exit_code"], good["metrics"]) == ("PyTask", 0, {})
+    assert (good["executable"], good["exit_code"]) == ("PyTask", 0)
+    assert 0 <= good["metrics"]["cpu_seconds"] < 5
+    assert "output" not in good
     assert good["time"] >= 0
     assert bad["exit_code"] == 1
     assert bad["error"] == "ModuleNotFoundError: No module named 'missing'"
+    assert bad["output"].startswith("Traceback (most recent call last):")
+    assert bad["output"].splitlines()[-1] == bad["error"]
 
 
 def test_a_failing_task_is_stored_as_fireworks_stores_it(talk: Conversation) -> None:

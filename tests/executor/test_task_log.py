@@ -33,7 +33,7 @@ def test_lines_of_a_task_are_logged_while_somebody_listens(
     executor = start_executor(**store)
     job = engine.name("job")
     line = "echo one; echo two >&2"
-    installation.submit(launch(1, engine.task(line, split_output=True), job=job, name="speaker"))
+    installation.submit(launch(1, engine.task(line), job=job, name="speaker"))
     installation.finished(timeout=40)
     records = {r.getMessage(): r for r in caplog.records if r.name == "portfire.task"}
     assert set(records) == {f"{job}: one", f"{job}: two"}

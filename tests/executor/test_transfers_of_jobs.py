@@ -133,6 +133,7 @@ def test_inputs_come_from_the_cache_until_they_change(
         installation.submit(command(number, "chmod u+w in; cat in > out; echo x > in", **task))
         installation.finished(number)
         assert (store / "out").read_text() == content
+    installation.wait(lambda: len(installation.seen("job.finished")) == 3, 20.0, "all events")
     ends = installation.seen("job.stage-in.finished")
     assert [end["cached"] for end in ends] == [0, 5, 0]
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,8 @@ def context_facts() -> dict[str, Any]:
         "image_turns": str(context.image_turns),
         "memory_step": context.memory_step,
     }
+
+
+def thread_names() -> list[str]:
+    """Which threads this process has."""
+    return sorted(thread.name for thread in threading.enumerate())

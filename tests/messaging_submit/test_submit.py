@@ -90,6 +90,12 @@ def test_without_waiting_the_jobs_are_sent_at_once(pubsub: PubSub, names: Names)
     assert messages[0].attributes | {"job": ""} == {"job": "", "pool": "gpu", "type": "raw"}
 
 
+def test_jobs_are_sent_as_a_part_of_their_senders_trace(pubsub: PubSub, names: Names) -> None:
+    list(submit(pubsub, names, jobs("a"), wait=False, traceparent="00-1-2-01"))
+    (message,) = pulled(pubsub, names, 1)
+    assert message.attributes["traceparent"] == "00-1-2-01"
+
+
 def test_each_job_gets_one_reply_and_the_reply_box_is_deleted(
     pubsub: PubSub, names: Names, answering: Callable[..., threading.Thread]
 ) -> None:
@@ -169,7 +175,7 @@ def test_a_pull_that_fails_is_tried_again(
 
 def test_without_a_jobs_topic_the_error_names_it(pubsub: PubSub) -> None:
     for wait in (True, False):
-        with pytest.raises(NotFoundError, match="nowhere-jobs"):
+        with pytest.raises(NotFoundError, match="nowhere-jobs: start an executor"):
             list(submit(pubsub, Names("nowhere"), jobs("a"), wait=wait))
 
 

@@ -49,6 +49,7 @@ def test_events_say_time_bytes_and_what_ran(context: RecordingContext, store: Pa
     run(["cp", "a", "b"], inputs=["a"], outputs=["b"])
     for stage in ("stage-in.finished", "stage-out.finished"):
         assert context.fields(stage)["bytes"] == 4
+        assert context.fields(stage)["backend"] == "nfs"
         assert context.fields(stage)["time"] >= 0
     execution = context.fields("execution.finished")
     assert execution["executable"] == "cp"

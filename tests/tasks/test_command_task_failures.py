@@ -23,6 +23,7 @@ def test_an_input_that_does_not_exist_is_named(context: RecordingContext) -> Non
     assert "'no/such'" in error.reason
     assert context.types == ["stage-in.started", "stage-in.finished"]
     assert context.fields("stage-in.finished")["error"] == error.reason
+    assert context.fields("stage-in.finished")["backend"] == "nfs"
 
 
 def test_an_output_that_was_not_written_is_named(context: RecordingContext, store: Path) -> None:

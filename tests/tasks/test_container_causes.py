@@ -141,7 +141,11 @@ def test_a_slow_engine_does_not_delay_the_outcome(
     assert seconds < 3.0 + 2.0 + 2.0 + 3.0
     # The removal that it was asked for goes on when it does.
     label: Any = {"label": f"{_LABEL}={name}"}
-    wait_until(lambda: not client.containers.list(all=True, filters=label), timeout=60.0, what="it")
+    wait_until(
+        lambda: not client.containers.list(all=True, filters=label, ignore_removed=True),
+        timeout=60.0,
+        what="it",
+    )
 
 
 def test_all_output_is_there_in_order(run: Run, tmp_path: Path) -> None:

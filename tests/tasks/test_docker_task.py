@@ -95,6 +95,15 @@ def test_files_and_trees_go_in_and_out(run: Run, context: RecordingContext, stor
     assert context.fields("execution.finished")["metrics"]["seconds"] > 0
 
 
+def test_the_command_finds_its_trace(
+    run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", "00-1-2-01")
+    for environment, found in (({}, "00-1-2-01"), ({"TRACEPARENT": "own"}, "own")):
+        run(sh("echo $TRACEPARENT"), environment=environment, outputs=["> /data/said"])
+        assert (store / "run/said").read_text().strip() == found
+
+
 def test_outputs_that_are_wanted_on_failure_are_stored_then(run: Run, store: Path) -> None:
     failure(
         run,
@@ -336,6 +345,24 @@ def test_a_wrong_parameter_is_named(
     with pytest.raises(PhaseFailedError) as caught:
         task.run_task({})
     assert said in caught.value.reason
+    assert context.events == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("memroy", "'memroy' is no parameter of this task: did you mean memory?"),
+        ("zzz", "'zzz' is no parameter of this task: the documentation lists all"),
+    ],
+)
+def test_a_misspelt_parameter_is_refused(
+    context: RecordingContext, parameter: str, said: str
+) -> None:
+    document = {"name": "t", "image": "x:1", "command": ["true"], "internal_prefix": "/data"}
+    task = DockerTask.from_dict({**document, "storage_prefix": "", parameter: "64m"})
+    with pytest.raises(PhaseFailedError) as caught:
+        task.run_task({})
+    assert caught.value.reason == said
     assert context.events == []
 
 

@@ -53,6 +53,7 @@ def test_the_rocket_sees_copies_and_the_tasks_see_addresses(
     assert Path(seen["text"]).is_relative_to(launch_directory)
     assert {**seen, "text": address} == previous
     assert context.fields("stage-in.finished")["bytes"] == 6
+    assert context.fields("stage-in.finished")["backend"] == "nfs"
     for _ in range(2):
         files.settle()
         assert child.spec["_files_prev"] == previous

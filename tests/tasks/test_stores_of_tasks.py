@@ -74,6 +74,7 @@ def test_every_way_to_name_a_folder_of_a_bucket(
         assert "base/run/tree/empty/" in names
     [file] = context.fields("stage-in.finished")["files"]
     assert file["checksum"].startswith("crc32c:")
+    assert context.fields("stage-out.finished")["backend"] == "gcs"
 
 
 def test_on_a_vm_of_googles_a_prefix_is_one_in_cloud_storage(
@@ -133,6 +134,7 @@ def test_a_job_of_hyperflows_with_its_own_provider_settings(
         )
         assert reply.exceptions is None
         assert content(backend, tmp_path, "run/tree/b") == "11"
+    assert context.fields("stage-in.finished")["backend"] == "s3"
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
@@ -144,6 +146,7 @@ def test_a_url_of_any_protocol(context: RecordingContext, tmp_path: Path, kind: 
         run(COMMAND, **FILES, storage_prefix=urls[kind])
         assert content(backend, tmp_path, "tree/b") == "11"
     assert context.asked == 1
+    assert context.fields("stage-in.finished")["backend"] == kind
 
 
 @pytest.mark.parametrize("way", ["job", "executor"])

@@ -14,6 +14,7 @@ import pytest
 from executor.vm.place import ATTRIBUTES
 from messaging.wire import LaunchJob, decode_job
 from tests.executor import workflows
+from tests.executor.engine import Engine
 from tests.executor.installation import Installation
 from tests.executor.vm.conftest import VM, Announce, StartService
 from tests.executor.workflows import launch, py_task
@@ -181,6 +182,30 @@ def test_a_preempted_vm_gives_its_jobs_back_in_time(
     installation.event("executor.stopped")
     # It goes anyway; and whether it is deleted or stopped is its owner's to say.
     assert gce.called("instances.delete") == []
+
+
+def test_the_container_of_a_preempted_job_is_told_and_gone(
+    installation: Installation,
+    metadata: MetadataServer,
+    start_service: StartService,
+    engine: Engine,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "store").mkdir()
+    place = (tmp_path / "store").as_uri()
+    service = start_service("--log-format", "text", "--log-tasks", STORAGE=place)
+    job = engine.name("job")
+    line = "trap 'echo told' TERM; echo runs; while true; do sleep 0.1; done"
+    installation.submit(launch(1, engine.task(line), job=job))
+    wait_until(lambda: "runs" in service.said, timeout=60.0, what="the container")
+    began = time.monotonic()
+    metadata.preempt()
+    [message] = installation.waiting_jobs(timeout=30.0)
+    assert time.monotonic() - began < PROMISE
+    assert message.delivery_attempt == 1
+    assert service.wait(60.0) == 0
+    assert "told" in service.said
+    assert engine.of(job=job) == []
 
 
 def test_preempted_while_it_quits_soon_it_does_not_wait_any_longer(

@@ -118,6 +118,34 @@ def test_the_next_boot_installs_nothing(machine: Machine) -> None:
     assert "systemctl enable --now portfire-executor.service" in machine.calls
 
 
+def test_for_an_image_all_is_installed_nothing_started_and_the_vm_switched_off(
+    machine: Machine, metadata: MetadataServer
+) -> None:
+    metadata.set_attributes(make_image="true")
+    (machine.root / "etc/machine-id").write_text("0123456789abcdef")
+    done = machine.start_up()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("portfire-startup: the image is ready: switching the VM off\n")
+    calls = machine.calls
+    assert "systemctl enable docker.service portfire-executor.service" in calls
+    assert "--now" not in calls
+    assert calls.splitlines()[-2:] == ["sleep 10", "shutdown -h now"]
+    assert (machine.root / "etc/machine-id").read_text() == ""
+    assert "[Unit]" in (machine.root / "etc/systemd/system/portfire-executor.service").read_text()
+
+
+def test_an_image_that_lacks_something_is_not_said_to_be_ready(
+    machine: Machine, metadata: MetadataServer
+) -> None:
+    machine.stand_in("systemctl", '[ "$1" != enable ]')
+    metadata.set_attributes(make_image="true", linger_seconds="60")
+    done = machine.start_up()
+    assert done.returncode == 1
+    assert "portfire-startup: leave_to_image failed: " in done.stderr
+    assert "the image is ready" not in done.stderr
+    assert machine.calls.rstrip().splitlines()[-2:][0].startswith(("sleep 60", "curl"))
+
+
 def test_a_wheel_in_a_bucket_is_fetched_as_the_vm(
     machine: Machine, metadata: MetadataServer
 ) -> None:

@@ -187,6 +187,15 @@ def test_a_job_starts_in_its_directory_which_is_made_among_its_files(slot: Slot)
     assert slot.said == "/elsewhere\n"
 
 
+def test_each_job_has_its_own_variables_in_the_container_of_all(slot: Slot) -> None:
+    said = []
+    for own in ({"TRACEPARENT": "it's 1"}, {"TRACEPARENT": "2"}, {}):
+        slot.sh("echo ${TRACEPARENT-none}", job_environment=own)
+        said.append(slot.said.strip())
+    assert said == ["it's 1", "2", "none"]
+    assert len(slot.containers()) == 1
+
+
 def test_the_environment_arrives(slot: Slot) -> None:
     for _ in range(2):
         slot.run(["env"], environment={"A": "it's\n$x", "s": "1", "n": "2"})
