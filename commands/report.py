@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from events.report.story import Story
 
 _DEFAULT = Path("report.html")
+#: Stands for standard output.
+_PRINTED = Path("-")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
@@ -49,7 +52,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--png", type=Path, metavar="FILE", help="the timeline as a picture; .pdf and .svg also"
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="one row for each run of a job")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="one row for each run of a job; - prints them"
+    )
     parser.add_argument(
         "-l",
         "--launchpad_file",
@@ -84,8 +89,11 @@ def run(args: argparse.Namespace) -> int:
         _write(args.png, lambda: _picture(story, args.png))
     if args.csv is not None:
         _write(args.csv, lambda: _table(story, args.csv))
+    told = sys.stderr if args.csv == _PRINTED else sys.stdout
     for path in filter(None, (page, args.png, args.csv)):
-        print(f"{path}: {len(story.runs):,} runs of jobs, {len(story.failures):,} failed")
+        if path != _PRINTED:
+            figures = f"{len(story.runs):,} runs of jobs, {len(story.failures):,} failed"
+            print(f"{path}: {figures}", file=told)
     return 0
 
 
@@ -136,6 +144,9 @@ def _picture(story: Story, path: Path) -> None:
 def _table(story: Story, path: Path) -> None:
     from events.report.rows import write_csv
 
+    if path == _PRINTED:
+        write_csv(story, sys.stdout)
+        return
     with path.open("w", encoding="utf-8", newline="") as out:
         write_csv(story, out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from events.job_run import ExecutorInfo, ExecutorState
-from events.types import Event, JobStarted
+from events.types import Event, JobEvent, JobStarted
 
 _LIFE: dict[str, ExecutorState] = {
     "executor.ready": "ready",
@@ -23,7 +23,7 @@ class ExecutorFacts:
         #: The timeline's version of its last change.
         self.version = 0
         self.silent = False
-        #: Its pool, as far as it said so.
+        #: Its pool, as far as it said so; else that of its jobs.
         self.pool: str | None = None
         self.first_seen = float("inf")
         self.last_seen = 0.0
@@ -37,13 +37,14 @@ class ExecutorFacts:
         self.first_seen = min(self.first_seen, event.timestamp)
         self.last_seen = max(self.last_seen, event.timestamp)
         self._heard = max(self._heard, received)
-        if isinstance(event, JobStarted):
-            return self._start(event)
+        if isinstance(event, JobEvent):
+            self.pool = self.pool or event.pool
+            return isinstance(event, JobStarted) and self._start(event)
         if event.type.startswith("executor."):
             known = self._last.get(event.type)
             if known is None or _age(event) > _age(known):
                 self._last[event.type] = event
-                self.pool = self._told("pool")
+                self.pool = self._told("pool") or self.pool
             return True
         return False
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from events.types import (
     Event,
     ExecutionFinished,
+    ExecutionSample,
     ExecutionStarted,
     JobCancelled,
     JobEvent,
@@ -64,13 +65,22 @@ class JobMetrics:
     reason: str | None
 
     @classmethod
+    def names(cls) -> list[str]:
+        """The column names."""
+        return [field.name for field in fields(cls)]
+
+    def cells(self) -> list[str]:
+        """The values, each on one line; empty where nothing is known."""
+        return [_cell(getattr(self, name)) for name in self.names()]
+
+    @classmethod
     def header(cls) -> str:
         """The column names, separated by tabs."""
-        return "\t".join(field.name for field in fields(cls))
+        return "\t".join(cls.names())
 
     def row(self) -> str:
         """The values, separated by tabs; empty where nothing is known. One line."""
-        return "\t".join(_cell(getattr(self, field.name)) for field in fields(self))
+        return "\t".join(self.cells())
 
 
 def _cell(value: object) -> str:
@@ -102,6 +112,8 @@ class MetricsCollector:
         self._clock = clock
         #: By executor and job; by event id.
         self._open: OrderedDict[_Key, dict[str, JobEvent]] = OrderedDict()
+        #: Numbers of samples of open jobs, which are many and tell nothing else that is wanted.
+        self._samples: dict[_Key, set[int]] = {}
         #: When patience with an ended job ends, earliest first.
         self._due: dict[_Key, float] = {}
         #: Place of the last event given out.
@@ -132,6 +144,10 @@ class MetricsCollector:
         return [record for key in list(self._due) for record in self._ready(key, whole=False)]
 
     def _keep(self, key: _Key, event: JobEvent) -> None:
+        if isinstance(event, ExecutionSample):
+            if event.seq is not None and key in self._open:
+                self._samples.setdefault(key, set()).add(event.seq)
+            return
         self._open.setdefault(key, {})[event.event_id] = event
         # A job that was given back or cancelled will most likely not end here.
         self._open.move_to_end(key, last=not isinstance(event, JobReleased | JobCancelled))
@@ -140,6 +156,7 @@ class MetricsCollector:
         while len(self._open) > self._max_jobs:
             oldest, _ = self._open.popitem(last=False)
             self._due.pop(oldest, None)
+            self._samples.pop(oldest, None)
             self.dropped += 1
 
     def _ready(self, key: _Key, whole: bool = True) -> list[JobMetrics]:
@@ -150,7 +167,7 @@ class MetricsCollector:
         events = sorted(self._open[key].values(), key=_place)
         for end in [event for event in events if isinstance(event, JobFinished)]:
             run = _last_run([event for event in events if _place(event) <= _place(end)])
-            if whole and not _is_whole(run):
+            if whole and not _is_whole(run, self._samples.get(key, set())):
                 return records
             records.append(_measure(run, end))
             events = [event for event in events if _place(event) > _place(end)]
@@ -165,6 +182,7 @@ class MetricsCollector:
         self._open[key] = {event.event_id: event for event in left}
         if not left:
             del self._open[key]
+            self._samples.pop(key, None)
         if not any(isinstance(event, JobFinished) for event in left):
             self._due.pop(key, None)
 
@@ -180,13 +198,15 @@ def _last_run(events: Sequence[JobEvent]) -> Sequence[JobEvent]:
     return events[starts[-1] :] if starts else events
 
 
-def _is_whole(run: Sequence[JobEvent]) -> bool:
+def _is_whole(run: Sequence[JobEvent], others: Set[int]) -> bool:
+    """Whether no number is missing between its ends; `others` are known of beside its events."""
     first, last = run[0], run[-1]
     if first.seq is None or last.seq is None:
         return False
     if first.seq > 1 and not isinstance(first, JobStarted):
         return False
-    return {event.seq for event in run} == set(range(first.seq, last.seq + 1))
+    wanted = set(range(first.seq, last.seq + 1))
+    return wanted <= {event.seq for event in run} | others
 
 
 def _measure(run: Sequence[JobEvent], end: JobFinished) -> JobMetrics:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Jobs whose next sequence number is remembered; far more than one executor runs at a time.
 REMEMBERED_JOBS = 10_000
+#: Seconds after a request in which events wait for others to go with them.
+_LINGER_SECONDS = 0.05
 
 
 class EventPublisher:
@@ -33,11 +37,15 @@ class EventPublisher:
         self, pubsub: PubSub, names: Names, executor: str, max_queue: int = 10_000
     ) -> None:
         self._executor = executor
-        self._publisher = BatchPublisher(pubsub, names.events, max_queue=max_queue)
+        self._publisher = BatchPublisher(
+            pubsub, names.events, max_queue=max_queue, linger=_LINGER_SECONDS
+        )
         self._closed = False
         self._lock = threading.Lock()  # guards _seqs and _invalid
         self._seqs: OrderedDict[str, int] = OrderedDict()
         self._invalid = 0
+        #: What the ids of these events begin with, and what tells one from the other.
+        self._series, self._count = uuid.uuid4().hex[:20], itertools.count(1)
 
     @property
     def lost(self) -> int:
@@ -62,7 +70,12 @@ class EventPublisher:
         self._publisher.put(message)
 
     def _message(self, event_type: str, fields: dict[str, Any]) -> Outgoing:
-        body = {"executor": self._executor, **fields, "type": event_type}
+        body = {
+            "event_id": f"{self._series}{next(self._count):012x}",
+            "executor": self._executor,
+            **fields,
+            "type": event_type,
+        }
         if body.get("id") and event_type.startswith("job."):
             self._number(str(body["id"]), body)
         try:

@@ -7,6 +7,7 @@ that it carried. Names and fields are those of hyperflow-amqp-executor, and more
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from collections.abc import Mapping
@@ -33,7 +34,13 @@ def one_line(text: Any) -> Any:
     return " ".join(text.split())[:MAX_LINE].rstrip() if isinstance(text, str) else text
 
 
+def joined(lines: Any) -> Any:
+    """A list of lines as one text; anything else stays as it is."""
+    return "\n".join(map(str, lines)) if isinstance(lines, list | tuple) else lines
+
+
 OneLine = Annotated[str, BeforeValidator(one_line)]
+Lines = Annotated[str, BeforeValidator(joined)]
 Phase = Literal["stage-in", "execution", "stage-out", "job"]
 
 
@@ -84,7 +91,7 @@ class Event(BaseModel):
             "content-type": "application/json",
             "ce-specversion": "1.0",
             "ce-id": self.event_id,
-            "ce-source": f"/portfire/executors/{quote(self.executor, safe='')}",
+            "ce-source": _source(self.executor),
             "ce-type": self.type,
             "ce-subject": self.job,
             "ce-time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
@@ -92,7 +99,14 @@ class Event(BaseModel):
         return {name: _cut(value) for name, value in values.items() if value}
 
 
+@functools.cache
+def _source(executor: str) -> str:
+    return f"/portfire/executors/{quote(executor, safe='')}"
+
+
 def _cut(value: str) -> str:
+    if len(value) * 4 <= MAX_ATTRIBUTE_BYTES:  # a character has 4 bytes at most
+        return value
     return value.encode()[:MAX_ATTRIBUTE_BYTES].decode(errors="ignore")
 
 
@@ -136,6 +150,8 @@ class ExecutorStopped(Event):
 
     type: Literal["executor.stopped"] = "executor.stopped"
     reason: OneLine | None = None
+    #: Events that this executor could not publish in all its life.
+    lost_events: int | None = None
 
 
 class JobEvent(Event):
@@ -149,12 +165,20 @@ class JobEvent(Event):
     #: The executor's slot.
     thread: int | str | None = None
     name: str | None = None
+    #: Of the executors that the job is for.
+    pool: str | None = None
     #: The how-manieth claim of a launch; none for raw jobs.
     attempt: int | None = None
+    #: The trace that the job's sender made it a part of, as W3C trace context writes it.
+    traceparent: str | None = None
 
     @property
     def job(self) -> str | None:
         return self.id or None
+
+    def attributes(self) -> dict[str, str]:
+        traced = {"ce-traceparent": _cut(self.traceparent)} if self.traceparent else {}
+        return {**super().attributes(), **traced}
 
     @property
     def routing_key(self) -> str:
@@ -200,6 +224,8 @@ class StageFinished(JobEvent):
     """The transfer of inputs or outputs ended, well or (with `error`) not."""
 
     type: Literal["job.stage-in.finished", "job.stage-out.finished"]
+    #: What kind of store the files are in: ``gcs``, ``s3``, ``nfs``...
+    backend: str | None = None
     #: Seconds that the transfer took.
     time: float | None = None
     #: Bytes transferred.
@@ -238,6 +264,30 @@ class ImagePull(JobEvent):
     error: OneLine | None = None
 
 
+class ExecutionSample(JobEvent):
+    """What the program or container uses, every 2 seconds; only where the executor's `samples` say.
+
+    Counts are since its start, of all its processes.
+    """
+
+    type: Literal["job.execution.sample"] = "job.execution.sample"
+    #: Seconds since it began.
+    time: float | None = None
+    #: Processors in use since the last sample.
+    cpu: float | None = None
+    cpu_seconds: float | None = None
+    #: Resident bytes now.
+    memory: int | None = None
+    #: Bytes read and written by system calls, whatever from or to.
+    read: int | None = None
+    written: int | None = None
+    #: Bytes that disks were asked for.
+    block_read: int | None = None
+    block_written: int | None = None
+    network_received: int | None = None
+    network_sent: int | None = None
+
+
 class ExecutionFinished(JobEvent):
     """The program or container ended, well or (with `error`) not."""
 
@@ -251,6 +301,8 @@ class ExecutionFinished(JobEvent):
     #: The same as `exit_code`, under the name that HyperFlow gives it.
     exit_status: int | None = None
     error: OneLine | None = None
+    #: The last lines that it printed before it failed.
+    output: Lines | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -306,6 +358,7 @@ _CLASSES: tuple[type[Event], ...] = (
     StageFinished,
     ExecutionStarted,
     ImagePull,
+    ExecutionSample,
     ExecutionFinished,
     JobFinished,
     JobReleased,

@@ -16,7 +16,7 @@ from bokeh.server.server import Server
 from tornado.ioloop import IOLoop
 
 from events.dashboard.access import TOKEN_PARAMETER, Access
-from messaging.errors import PortfireError
+from messaging.errors import UsageError
 
 #: Seconds after which a session that no browser shows any more is forgotten.
 _UNUSED_SESSION_SECONDS = 5.0
@@ -52,7 +52,7 @@ class DashboardServer:
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
         """Serve until `stop`; `on_ready` is called with the address to open.
 
-        Raises PortfireError when the address cannot be bound.
+        Raises UsageError when the address cannot be bound.
         """
         _quieten()
         asyncio.run(self._serve(on_ready))
@@ -103,7 +103,7 @@ class DashboardServer:
                 check_unused_sessions_milliseconds=int(_CHECK_SESSIONS_SECONDS * 1000),
             )
         except OSError as exc:
-            raise PortfireError(
+            raise UsageError(
                 f"cannot serve at {self._host}:{self._port}: {exc.strerror or exc}: choose "
                 "another --host or --port (0: any free port)"
             ) from exc

@@ -96,7 +96,7 @@ def plain_line(state: State) -> str:
         f"{_rate(state):.2f} jobs/s",
         f"{size(state.recent.bytes_in / RATE_SECONDS)}/s in",
         f"{size(state.recent.bytes_out / RATE_SECONDS)}/s out",
-        f"{alive} executors",
+        f"{alive} executor{'' if alive == 1 else 's'}",
     ]
     return f"{moment} {', '.join(figures)}"
 

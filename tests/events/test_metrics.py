@@ -246,3 +246,16 @@ def test_a_record_cannot_be_changed() -> None:
     (record,) = collect(MetricsCollector(), job_events("a"))
     with pytest.raises(FrozenInstanceError):
         record.state = "FIZZLED"  # type: ignore[misc]
+
+
+def test_samples_count_as_come_and_are_not_kept() -> None:
+    before, after = job_events("a")[:4], job_events("a")[4:]
+    sample = {"type": "job.execution.sample", "executor": "exec-1", "id": "a", "memory": 1}
+    samples = [make_event({**sample, "seq": seq, "timestamp": 104.0}) for seq in range(5, 1005)]
+    after = [event.model_copy(update={"seq": seq}) for seq, event in enumerate(after, 1005)]
+    collector = MetricsCollector(clock=Clock())
+    assert collect(collector, [*before, *samples[:-1], *after]) == []
+    (record,) = collector.add(samples[-1])
+    (expected,) = collect(MetricsCollector(), job_events("a"))
+    assert record == expected
+    assert not collector._samples

@@ -23,7 +23,8 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "docs" / "event-schemas"
 #: What a job's events carry beside their own fields.
-JOB = {"id": "a b/\u00e9", "thread": 1, "name": "split", "attempt": 2}
+JOB = {"id": "a b/\u00e9", "thread": 1, "name": "split", "attempt": 2, "pool": "gpu"}
+JOB |= {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 #: Fields without which an event is none.
 NEEDED = {"job.finished": {"state": "FIZZLED", "phase": "execution", "reason": "exit code 1"}}
 
@@ -95,6 +96,7 @@ def test_the_cloudevents_sdk_reads_every_type_as_published(published: dict[str, 
         assert event.get_id() == body["event_id"]
         assert event.get_source() == "/portfire/executors/exec%201%2F%C3%A9"
         assert event.get_subject() == body.get("id")
+        assert event.get_extension("traceparent") == body.get("traceparent")
         assert event.get_specversion() == "1.0"
         time = event.get_time()
         assert time is not None

@@ -261,6 +261,13 @@ def test_an_executor_tells_of_itself() -> None:
     assert (info.state, info.reason, info.heard) == ("draining", "preempted", T0 + 31)
 
 
+def test_until_an_executor_tells_its_pool_it_is_that_of_its_jobs() -> None:
+    timeline = _folded([event.model_copy(update={"pool": "cpu"}) for event in Story().run()])
+    assert _only(timeline).pool == "cpu"
+    timeline.add(executor_event("executor.heartbeat", 30, pool="gpu"))
+    assert _only(timeline).pool == "gpu"
+
+
 def test_a_pool_told_late_is_that_of_earlier_runs() -> None:
     timeline = _folded([*Story().run()])
     assert _only(timeline).pool is None

@@ -39,6 +39,7 @@ TYPES = [
     "job.image-pull.started",
     "job.image-pull.progress",
     "job.image-pull.finished",
+    "job.execution.sample",
     "job.execution.finished",
     "job.stage-out.started",
     "job.stage-out.progress",

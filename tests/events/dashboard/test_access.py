@@ -11,7 +11,7 @@ from bokeh.document import Document
 from events.dashboard.access import is_loopback
 from events.dashboard.feed import Feed
 from events.dashboard.server import DashboardServer
-from messaging.errors import PortfireError
+from messaging.errors import UsageError
 from tests.events.dashboard.serving import served
 
 _UPGRADE = {
@@ -85,9 +85,7 @@ def test_loopback_is_told_from_elsewhere(host: str, expected: bool) -> None:
 
 def test_a_taken_port_is_an_error_in_one_line(local: str) -> None:
     port = int(local.rstrip("/").rpartition(":")[2])
-    with pytest.raises(
-        PortfireError, match=rf"cannot serve at 127.0.0.1:{port}: .*--port"
-    ) as error:
+    with pytest.raises(UsageError, match=rf"cannot serve at 127.0.0.1:{port}: .*--port") as error:
         DashboardServer(_nothing, "127.0.0.1", port).run()
     assert "\n" not in str(error.value)
 
