@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from commands import options
+from commands.logs import setup as logs
 from commands.parent import add_parent_flag, obey_parent_flag
 from commands.signals import on_stop
 
 if TYPE_CHECKING:
+    from executor.settings import ExecutorSettings
     from executor.vm.ending import Ending
     from executor.vm.place import Vm
 
@@ -46,6 +46,7 @@ def add(subparsers: Any) -> None:
         default=None,
         help="keep the VM when the executor ends (PORTFIRE_DEVELOPMENT)",
     )
+    logs.add_flags(parser)
     options.add_settings_file(parser)
     add_parent_flag(parser)
     parser.set_defaults(run=run, speaks=True)
@@ -57,20 +58,23 @@ def run(args: argparse.Namespace) -> int:
 
     obey_parent_flag(args)
     vm = _this_vm(args)
-    ending = Ending(vm, vars(args), os.environ)
-    with ending.after_errors():
-        ended_by_itself = _run(args, vm, ending)
-    if ended_by_itself:
-        ending.delete()
+    with logs.daemon_log(args, vm, on_vm=True) as log:
+        ending = Ending(vm, vars(args), os.environ)
+        with ending.after_errors():
+            ended_by_itself = _run(args, vm, ending, log)
+        if ended_by_itself:
+            log.flush()  # once the VM goes, nothing more does
+            ending.delete()
     return 0
 
 
-def _run(args: argparse.Namespace, vm: Vm | None, ending: Ending) -> bool:
+def _run(args: argparse.Namespace, vm: Vm | None, ending: Ending, log: logs.DaemonLog) -> bool:
     """Whether the executor ended for having nothing more to do."""
     from executor.daemon import Executor
     from executor.settings import ExecutorSettings
     from executor.vm.life import Life
 
+    log.check()
     settings = options.settings(
         ExecutorSettings,
         args,
@@ -79,8 +83,7 @@ def _run(args: argparse.Namespace, vm: Vm | None, ending: Ending) -> bool:
     )
     settings = vm.complete(settings) if vm else settings
     ending.obey(settings)
-    if settings.log_tasks:
-        _show_tasks()
+    _identify(log, settings)
     executor = Executor(settings)
     life = Life(executor, vm)
     insist = lambda: executor.request_stop("got a second signal", now=True)  # noqa: E731
@@ -103,12 +106,12 @@ def _this_vm(args: argparse.Namespace) -> Vm | None:
     return vm
 
 
-def _show_tasks() -> None:
-    """Lines of tasks go to standard error too, although they are below the others' level."""
-    from executor.task_log import TASK_LOGGER
+def _identify(log: logs.DaemonLog, settings: ExecutorSettings) -> None:
+    from executor.nursery import Nursery
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s TASK %(message)s"))
-    logger = logging.getLogger(TASK_LOGGER)
-    logger.addHandler(handler)
-    logger.propagate = False
+    if log.is_cloud:
+        # The fork server must not inherit anything of gRPC's, which the log is about to use.
+        Nursery().start()
+    log.identify(executor=settings.executor_id, pool=settings.pool)
+    if settings.log_tasks or ("log_tasks" not in settings.model_fields_set and log.wants_tasks):
+        log.show_tasks()

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from commands.gce_doctor import add_doctor
+from commands.gce_make_image import add_make_image
+from commands.gce_setup import add_setup
 from messaging.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +32,12 @@ def add(subparsers: Any) -> None:
         description="Groups of Compute Engine VMs that run executors.",
         epilog=_EPILOG,
     )
-    names = "create|delete|list|set-metadata|quit-soon|quit-when-idle"
+    from commands.gce_keep import add_keep
+
+    names = "create|keep|delete|list|set-metadata|quit-soon|quit-when-idle|make-image|doctor|setup"
     commands = parser.add_subparsers(metavar=names, required=True)
     _add_create(commands)
+    add_keep(commands)
     deleting = _command(commands, "delete", _delete, "delete VMs of a prefix, all or some")
     deleting.add_argument("-y", "--yes", action="store_true", help="do not ask")
     listing = _command(commands, "list", _list, "list the VMs of a prefix, or of all", some=False)
@@ -50,6 +56,9 @@ def add(subparsers: Any) -> None:
         _quit_when_idle,
         "have VMs end when there is nothing to do (quit=when-idle)",
     )
+    add_make_image(commands)
+    add_doctor(commands)
+    add_setup(commands)
 
 
 def _command(
@@ -133,17 +142,17 @@ def _delete(args: argparse.Namespace) -> int:
     engine = _engine(args)
     vms = engine.select(args.base, args.count)
     if not vms:
-        return _none(args)
-    if not (args.dry_run or args.yes or _agreed(vms)):
+        return _all_seen(engine, _none(args))
+    if not (args.dry_run or args.yes or agreed(vms)):
         print("portfire: nothing was deleted", file=sys.stderr)
         return 1
     with progress_line(f"Deleting {len(vms)} VMs") as progress:
         engine.progress = progress
         outcomes = engine.delete_vms(vms)
-    return report("deleted", "not deleted", outcomes, as_json=args.json)
+    return _all_seen(engine, report("deleted", "not deleted", outcomes, as_json=args.json))
 
 
-def _agreed(vms: list[Vm]) -> bool:
+def agreed(vms: list[Vm]) -> bool:
     """Ask on the terminal; raises UsageError when there is none."""
     from fleet.names import span
 
@@ -177,6 +186,8 @@ def _list(args: argparse.Namespace) -> int:
 
 def _none(args: argparse.Namespace) -> int:
     of = f" of {args.name_prefix}" if args.name_prefix else ""
+    if (getattr(args, "count", None), getattr(args, "base", None)) != (None, None):
+        of += " with these numbers"
     print(f"portfire: there are no VMs{of}", file=sys.stderr)
     return 0
 
@@ -185,6 +196,8 @@ def _set_metadata(args: argparse.Namespace) -> int:
     from commands.gce_template import metadata
 
     values, remove = metadata(args.metadata), args.remove
+    if both := set(values) & set(remove):
+        raise UsageError(f"{min(both)} cannot be set and removed: leave out -m or --remove")
     return _tell(
         args,
         lambda engine: engine.set_metadata(args.base, args.count, remove=remove, attributes=values),
@@ -207,8 +220,13 @@ def _tell(args: argparse.Namespace, change: Callable[[ComputeEngine], list[Outco
         engine.progress = progress
         outcomes = change(engine)
     if not outcomes and not args.dry_run:
-        return _none(args)
-    return report("set", "not set", outcomes, as_json=args.json)
+        return _all_seen(engine, _none(args))
+    return _all_seen(engine, report("set", "not set", outcomes, as_json=args.json))
+
+
+def _all_seen(engine: ComputeEngine, code: int) -> int:
+    """The exit code: what was not seen (a warning told of it) was not changed either."""
+    return 1 if engine.api.unseen else code
 
 
 def _engine(args: argparse.Namespace) -> ComputeEngine:

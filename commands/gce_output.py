@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,16 @@ def progress_line(what: str) -> Iterator[Progress]:
         return
     with Console(stderr=True).status(what) as status:
         yield lambda done, total: status.update(f"{what}: {done} of {total}")
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """On a terminal (standard error) shows what it is told last; else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _what: None
+        return
+    with Console(stderr=True).status("") as status:
+        yield status.update
 
 
 def report(done: str, not_done: str, outcomes: Sequence[Outcome], *, as_json: bool) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Any
+
+from messaging.errors import UsageError
 
 if TYPE_CHECKING:
     from fleet.changes import Progress
@@ -58,6 +61,13 @@ def add_template(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_seconds(flag: str, seconds: float, least: float | None = None) -> None:
+    """Raises UsageError unless it is a time of `least` or more, or without it of more than 0."""
+    if not math.isfinite(seconds) or (seconds <= 0 if least is None else seconds < least):
+        bound = "more than 0" if least is None else f"{least:g} or more"
+        raise UsageError(f"{flag} is {seconds:g}: a number of seconds, {bound}")
+
+
 def project(args: argparse.Namespace) -> str:
     """The project that flag or environment name; "" is gcloud's."""
     return args.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
@@ -83,10 +93,8 @@ def engine_to_create(args: argparse.Namespace, progress: Progress) -> ComputeEng
     from fleet.api import Patience
     from fleet.compute_engine import ComputeEngine
     from fleet.options import parse
-    from messaging.errors import UsageError
 
-    if args.timeout <= 0:
-        raise UsageError(f"--timeout is {args.timeout:g}: seconds, more than 0")
+    check_seconds("--timeout", args.timeout)
     zone, region = args.zone, args.region
     if not zone and not region:
         zone = os.environ.get("CLOUDSDK_COMPUTE_ZONE", "")
@@ -96,7 +104,7 @@ def engine_to_create(args: argparse.Namespace, progress: Progress) -> ComputeEng
         project=project(args),
         zone=zone,
         region=region,
-        options={**_options(args), **parse(args.options)},
+        options={**given_options(args), **parse(args.options)},
         startup=args.startup,
         dry_run=args.dry_run,
         endpoint=endpoint(),
@@ -105,7 +113,7 @@ def engine_to_create(args: argparse.Namespace, progress: Progress) -> ComputeEng
     )
 
 
-def _options(args: argparse.Namespace) -> dict[str, Any]:
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags as the options that they are short for."""
     home, _, family = (args.family or "").rpartition("/")
     options = {

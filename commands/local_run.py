@@ -63,6 +63,8 @@ def run_launchpad(
     from events.subscriber import subscribe
 
     began = time.monotonic()
+    # The line that shows what runs, and the summary, are made of events.
+    settings = settings.model_copy(update={"events": True})
     # Before anything is started: a wrong name would only be told by the executor.
     default_place(Defaults(settings.storage, settings.storage_options), os.environ)
     with (

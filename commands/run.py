@@ -25,6 +25,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument(
         "--events",
+        dest="events_file",  # the setting of an executor is `events`
         type=Path,
         metavar="FILE",
         help="keep all events of this run in FILE, made anew, for `portfire report FILE`",
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from executor.settings import ExecutorSettings
 
     settings = options.settings(ExecutorSettings, args)
-    kept = KeptEvents(args.events) if args.events else None
+    kept = KeptEvents(args.events_file) if args.events_file else None
     try:
         result, records = run_launchpad(
             lambda: launchpads.open_source(args, allow_embedded=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -16,7 +17,8 @@ def add(subparsers: Any) -> None:
         "submit",
         help="send raw HyperFlow jobs",
         description="Send raw (HyperFlow) jobs to the executors of a pool, and print the replies "
-        "as JSON lines with --wait, else the job ids.",
+        "as JSON lines with --wait, else the job ids. With TRACEPARENT in the environment they are "
+        "a part of that trace.",
     )
     parser.add_argument(
         "files", nargs="+", metavar="JOB.json", help="a job or a list of jobs; - for JSON lines"
@@ -30,13 +32,24 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Send; 1 when a reply tells of a failure."""
+    from events.exporters import trace_context
     from messaging.submit import read_jobs, submit
 
     settings = options.settings(PubSubSettings, args)
     jobs = read_jobs(args.files, sys.stdin)
     failed = False
+    trace = trace_context.of_environment(os.environ)
     with settings.connect() as pubsub:
-        for reply in submit(pubsub, settings.names, jobs, args.wait, args.timeout, pool=args.pool):
+        replies = submit(
+            pubsub,
+            settings.names,
+            jobs,
+            args.wait,
+            args.timeout,
+            pool=args.pool,
+            traceparent=trace,
+        )
+        for reply in replies:
             print(reply.encode().decode(), flush=True)
             failed = failed or reply.exit_status != 0
     if not args.wait:

@@ -14,18 +14,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import google.auth
-import google.auth.exceptions
 import requests
 from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
+from fleet.credentials import application_default
 from fleet.errors import ComputeError, is_passing, one_line, translated
 from fleet.vms import Vm, last_part
 from messaging.errors import NotFoundError, ServiceError, UsageError
 
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 #: An answer to a call that does not wait for anything takes less, seconds.
 _CALL_SECONDS = 60.0
 #: `wait` answers after two minutes even if the operation has not ended.
@@ -46,7 +44,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Pending:
-    """An operation that was started, in ``zones/Z`` or ``regions/R``."""
+    """An operation that was started, in ``zones/Z``, ``regions/R`` or ``global``."""
 
     place: str
     name: str
@@ -83,6 +81,9 @@ class Api:
         if endpoint:
             address = endpoint.rstrip("/").removesuffix("/compute/v1")
             options["client_options"] = {"api_endpoint": address}
+        self._options = options
+        #: Zones whose VMs the last call of `vms` could not see.
+        self.unseen: list[str] = []
         self._instances = compute_v1.InstancesClient(**options)
         self._regional = compute_v1.RegionInstancesClient(**options)
         self._regions = compute_v1.RegionsClient(**options)
@@ -90,16 +91,21 @@ class Api:
         self._operations = {
             "zones": compute_v1.ZoneOperationsClient(**options),
             "regions": compute_v1.RegionOperationsClient(**options),
+            "global": compute_v1.GlobalOperationsClient(**options),
         }
+
+    def client(self, kind: Callable[..., Any]) -> Any:
+        """Another of the library's clients, connected as this is; for use with `call`."""
+        return kind(**self._options)
 
     def insert(self, zone: str, instance: dict[str, Any]) -> Pending:
         """Start making a VM of the API's Instance in JSON."""
         resource = compute_v1.Instance.from_json(json.dumps(instance))
-        operation = self._call(
+        operation = self.call(
             f"make VM {instance['name']} in {zone}",
             self._instances.insert_unary,
             compute_v1.InsertInstanceRequest(
-                project=self.project, zone=zone, instance_resource=resource, request_id=_new_id()
+                project=self.project, zone=zone, instance_resource=resource, request_id=new_id()
             ),
         )
         return Pending(f"zones/{zone}", operation.name)
@@ -107,32 +113,32 @@ class Api:
     def bulk_insert(self, region: str, resource: dict[str, Any]) -> tuple[Pending, str]:
         """Start making VMs in a region; the operation, and the group of its parts."""
         body = compute_v1.BulkInsertInstanceResource.from_json(json.dumps(resource))
-        operation = self._call(
+        operation = self.call(
             f"make VMs in {region}",
             self._regional.bulk_insert_unary,
             compute_v1.BulkInsertRegionInstanceRequest(
                 project=self.project,
                 region=region,
                 bulk_insert_instance_resource_resource=body,
-                request_id=_new_id(),
+                request_id=new_id(),
             ),
         )
         return Pending(f"regions/{region}", operation.name), operation.operation_group_id
 
     def delete(self, zone: str, name: str) -> Pending:
         """Start deleting a VM; raises NotFoundError when there is none."""
-        operation = self._call(
+        operation = self.call(
             f"delete VM {name} in {zone}",
             self._instances.delete_unary,
             compute_v1.DeleteInstanceRequest(
-                project=self.project, zone=zone, instance=name, request_id=_new_id()
+                project=self.project, zone=zone, instance=name, request_id=new_id()
             ),
         )
         return Pending(f"zones/{zone}", operation.name)
 
     def metadata(self, zone: str, name: str) -> tuple[list[tuple[str, str]], str]:
         """A VM's attributes, and their fingerprint."""
-        instance = self._call(
+        instance = self.call(
             f"read VM {name} in {zone}",
             self._instances.get,
             compute_v1.GetInstanceRequest(project=self.project, zone=zone, instance=name),
@@ -142,7 +148,7 @@ class Api:
 
     def set_metadata(self, zone: str, name: str, metadata: dict[str, Any]) -> Pending:
         """Start to replace a VM's attributes; the API refuses when the fingerprint is old."""
-        operation = self._call(
+        operation = self.call(
             f"set metadata of VM {name} in {zone}",
             self._instances.set_metadata_unary,
             compute_v1.SetMetadataInstanceRequest(
@@ -150,7 +156,7 @@ class Api:
                 zone=zone,
                 instance=name,
                 metadata_resource=compute_v1.Metadata.from_json(json.dumps(metadata)),
-                request_id=_new_id(),
+                request_id=new_id(),
             ),
         )
         return Pending(f"zones/{zone}", operation.name)
@@ -172,19 +178,24 @@ class Api:
                 for scope in page.items.values():
                     found.extend(Vm.of(instance) for instance in scope.instances)
 
-        with translated(f"list the VMs of project {self.project}"):
-            read()
-        return found, sorted(unseen)
+        try:
+            with translated(f"list the VMs of project {self.project}"):
+                read()
+        except NotFoundError as exc:
+            # There is no such project.
+            raise UsageError(str(exc)) from exc
+        self.unseen = sorted(unseen)
+        return found, self.unseen
 
     def check_image(self, project: str, family: str) -> None:
         """Raises UsageError when there is no such image family, or none may be seen."""
         request = compute_v1.GetFromFamilyImageRequest(project=project, family=family)
         try:
-            self._call(f"read image family {family}", self._images.get_from_family, request)
+            self.call(f"read image family {family}", self._images.get_from_family, request)
         except NotFoundError as exc:
             raise UsageError(
                 f"there is no image family {family!r} in project {project!r}: name one by "
-                "-f FAMILY, such as debian-12, or make it"
+                "-f FAMILY, such as debian-12, or make one by `portfire gce make-image`"
             ) from exc
 
     def wait(self, pending: Pending, until: float) -> Failure | None:
@@ -192,10 +203,12 @@ class Api:
 
         Raises NeverEndedError when it has not ended by then.
         """
-        kind, place = pending.place.split("/")
+        kind, _, place = pending.place.partition("/")
         client = self._operations[kind]
-        singular = kind.rstrip("s")
-        request = {"project": self.project, singular: place, "operation": pending.name}
+        request = {"project": self.project, "operation": pending.name}
+        if place:
+            request[kind.rstrip("s")] = place
+        place = place or f"project {self.project}"
         while True:
             asked = time.monotonic()
             left = until - asked
@@ -224,7 +237,7 @@ class Api:
     def zones_of(self, region: str) -> list[str]:
         """Names of a region's zones."""
         request = compute_v1.GetRegionRequest(project=self.project, region=region)
-        found = self._call(f"read region {region}", self._regions.get, request)
+        found = self.call(f"read region {region}", self._regions.get, request)
         return [last_part(zone) for zone in found.zones]
 
     def failures_of_group(self, zones: Iterable[str], group: str) -> dict[str, Failure]:
@@ -234,15 +247,18 @@ class Api:
             request = compute_v1.ListZoneOperationsRequest(
                 project=self.project, zone=zone, filter=f'operationGroupId="{group}"'
             )
-            for operation in self._call(
+            for operation in self.call(
                 f"list the operations in {zone}", self._operations["zones"].list, request
             ):
                 if failure := _failure(operation):
                     failures[last_part(operation.target_link)] = failure
         return failures
 
-    def _call(self, action: str, method: Callable[..., Any], request: Any) -> Any:
-        with translated(action):
+    def call(
+        self, action: str, method: Callable[..., Any], request: Any, permission: str = ""
+    ) -> Any:
+        """One call, tried again while it may help; `permission` is what to do if it is lacking."""
+        with translated(action, permission):
             return method(request=request, retry=self._retry(), timeout=_CALL_SECONDS)
 
     def _retry(self, *, no_timeouts: bool = False) -> Retry:
@@ -259,13 +275,7 @@ class Api:
 def _credentials(endpoint: str) -> tuple[Any, str]:
     if endpoint.startswith("http://"):
         return AnonymousCredentials(), ""
-    try:
-        credentials, project = google.auth.default(scopes=[_SCOPE])
-    except google.auth.exceptions.DefaultCredentialsError as exc:
-        raise UsageError(
-            "no Google Cloud credentials found: run `gcloud auth application-default login`"
-        ) from exc
-    return credentials, project or ""
+    return application_default()
 
 
 def _failure(operation: Any) -> Failure | None:
@@ -277,5 +287,6 @@ def _failure(operation: Any) -> Failure | None:
     return None
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """For a request that is to be done once, however often it is sent."""
     return str(uuid.uuid4())

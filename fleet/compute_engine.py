@@ -110,7 +110,7 @@ class ComputeEngine:
         `command_options` are those of ``-o``. Interrupted, or when it raises, it takes away what it
         made. `attributes` and `metadata` are the VMs': executors take their settings from them.
         """
-        plan = self._plan(
+        plan = self.plan(
             base, count, min_count, command_options or {}, {**(attributes or {}), **metadata}
         )
         if self.dry_run:
@@ -135,7 +135,7 @@ class ComputeEngine:
 
         Raises ComputeError when there are fewer than `min_count`, and when VMs may be left.
         """
-        plan = self._plan(
+        plan = self.plan(
             base, count, min_count, command_options or {}, {**(attributes or {}), **metadata}
         )
         batch = Batch(self.api, plan, self.progress)
@@ -206,7 +206,7 @@ class ComputeEngine:
         names = set(self.make_names(base or 0, 1 if count is None else count))
         return [vm for vm in vms if vm.name in names]
 
-    def _plan(
+    def plan(
         self,
         base: int,
         count: int,
@@ -214,8 +214,8 @@ class ComputeEngine:
         options: Mapping[str, Any],
         metadata: Mapping[str, object],
     ) -> Plan:
-        """All that can be wrong with what was asked for is found here, before anything is sent."""
-        names = self.make_names(base, self._capped(count))
+        """What `create` would do. All that can be wrong with it is found here, before sending."""
+        names = self.make_names(base, self._capped(base, count))
         if not 1 <= min_count <= len(names):
             raise UsageError(f"--min-count is {min_count}: from 1 to the count, {len(names)}")
         fields = template_fields(options)
@@ -266,14 +266,14 @@ class ComputeEngine:
             for outcome in outcomes
         ]
 
-    def _capped(self, count: int) -> int:
+    def _capped(self, base: int, count: int) -> int:
         if count > self.MAX_VMS:
             log.warning(
                 "%d VMs were asked for; %d are made at most at a time: for more, say it again with "
                 "--base %d",
                 count,
                 self.MAX_VMS,
-                self.MAX_VMS,
+                base + self.MAX_VMS,
             )
         return min(count, self.MAX_VMS)
 

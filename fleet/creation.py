@@ -19,7 +19,7 @@ from fleet.changes import PARALLEL, Progress, delete_vms, quiet
 from fleet.errors import ComputeError, is_capacity
 from fleet.plan import Plan
 from fleet.vms import BATCH_LABEL, Outcome, Vm
-from messaging.errors import PortfireError, ServiceError
+from messaging.errors import NotFoundError, PortfireError, ServiceError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ class Batch:
         """
         self._started = True
         self._deadline = time.monotonic() + self.api.patience.operation
-        made = self._in_zone(names) if self.plan.place.zone else self._in_region(names)
+        try:
+            made = self._in_zone(names) if self.plan.place.zone else self._in_region(names)
+        except NotFoundError as exc:
+            # Such as a zone: what was asked for does not exist.
+            raise UsageError(str(exc)) from exc
         return [made[name] for name in names]
 
     def vms(self) -> list[Vm]:

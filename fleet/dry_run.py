@@ -11,8 +11,10 @@ from google.cloud import compute_v1
 from fleet.api import Api
 from fleet.bodies import regional, zonal
 from fleet.changes import changed_metadata
+from fleet.image_order import ImageOrder
+from fleet.images import disk_path
 from fleet.plan import Plan
-from fleet.vms import Vm
+from fleet.vms import BATCH_LABEL, Vm
 
 
 def creation(plan: Plan) -> list[dict[str, Any]]:
@@ -25,6 +27,17 @@ def creation(plan: Plan) -> list[dict[str, Any]]:
     bodies = [zonal(plan, name, plan.template.machine_types[0]) for name in plan.names]
     path = f"zones/{place.zone}/instances"
     return [_request("POST", project, path, compute_v1.Instance, body) for body in bodies]
+
+
+def image(plan: Plan, order: ImageOrder) -> list[dict[str, Any]]:
+    """Those that make a VM, an image of its disk, and no VM again."""
+    project, zone, [vm] = plan.place.project, plan.place.zone, plan.names
+    body = order.body(disk_path(project, zone, vm), plan.extra.labels[BATCH_LABEL])
+    return [
+        *creation(plan),
+        _request("POST", project, "global/images", compute_v1.Image, body),
+        _request("DELETE", project, f"zones/{zone}/instances/{vm}"),
+    ]
 
 
 def deletion(project: str, vms: Sequence[Vm]) -> list[dict[str, Any]]:

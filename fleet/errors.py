@@ -27,12 +27,13 @@ _REMEDIES = (
         "none of these machines is to be had there now: name more machine types, use --region "
         "instead of --zone, try without --spot, or later",
     ),
+    # Before quotas, which are "limit exceeded" too.
+    (("ratelimit", "toomanyrequests"), "ask for fewer VMs at a time, or try again in a minute"),
     (
         ("quota", "limitexceeded"),
         "ask for more quota (https://console.cloud.google.com/iam-admin/quotas), name another "
         "region or smaller machine types, or delete VMs",
     ),
-    (("ratelimit", "toomanyrequests"), "ask for fewer VMs at a time, or try again in a minute"),
     (("alreadyexists",), "choose another --base, or delete that VM first"),
     (
         ("accessnotconfigured", "servicedisabled"),
@@ -108,24 +109,29 @@ def is_passing(error: BaseException) -> bool:
 
 
 @contextmanager
-def translated(action: str) -> Iterator[None]:
-    """Turn the client library's errors into ours, naming what was tried."""
+def translated(action: str, permission: str = "") -> Iterator[None]:
+    """Turn the client library's errors into ours, naming what was tried.
+
+    `permission` is the remedy for lacking it, where that is not the right to make VMs.
+    """
     try:
         yield
     except google_errors.RetryError as exc:
-        raise _translate(action, exc.cause or exc) from exc
+        raise _translate(action, exc.cause or exc, permission) from exc
     except (
         google_errors.GoogleAPICallError,
         google.auth.exceptions.GoogleAuthError,
         requests.exceptions.RequestException,
     ) as exc:
-        raise _translate(action, exc) from exc
+        raise _translate(action, exc, permission) from exc
 
 
-def _translate(action: str, error: BaseException) -> PortfireError:
+def _translate(action: str, error: BaseException, permission: str) -> PortfireError:
     if isinstance(error, google_errors.GoogleAPICallError):
         code, message = reason_of(error)
         advice = remedy(code) or remedy(type(error).__name__)
+        if advice == _PERMISSION and permission:
+            advice = permission
         text = f"cannot {action}: {message}" + (f": {advice}" if advice else "")
         kind: type[PortfireError] | None = None
         if isinstance(error, google_errors.NotFound):

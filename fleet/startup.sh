@@ -9,6 +9,8 @@
 #   pip_packages       packages of your own Firetasks, with spaces between
 #   linger_seconds     how long a VM on which this failed stays, to be looked at (900)
 #   development        true: it stays for ever
+#   make_image         true: install all, start nothing, and switch the VM off: its disk is to be
+#                      an image (`portfire gce make-image`)
 set -uo pipefail
 
 # Another root than the machine's own: to try this script without making an executor of it.
@@ -86,14 +88,24 @@ make_user() {
       >"$ROOT/etc/portfire.yml"
 }
 
-start_service() {
+install_unit() {
   [ -e "$UNIT" ] || "$HOME_DIR/bin/python" -c "
 from importlib.resources import files
 print((files('fleet') / 'portfire-executor.service').read_text(), end='')" >"$UNIT.new" &&
     { [ -e "$UNIT" ] || mv "$UNIT.new" "$UNIT"; } || return 1
-  systemctl daemon-reload &&
+  systemctl daemon-reload
+}
+
+start_service() {
     systemctl enable --now docker.service &&
     systemctl enable --now portfire-executor.service
+}
+
+# VMs made of the image start the service by themselves; this one must not: it would take jobs.
+leave_to_image() {
+  systemctl enable docker.service portfire-executor.service && apt-get clean || return 1
+  # Each VM is to have an id of its own, which systemd makes of an empty file.
+  : >"$ROOT/etc/machine-id"
 }
 
 delete_this_vm() {
@@ -117,7 +129,19 @@ give_up() {
   exit 1
 }
 
-for step in install_debian_packages install_portfire make_user start_service; do
+if [ "$(attribute make_image)" = true ]; then
+  last=leave_to_image
+else
+  last=start_service
+fi
+for step in install_debian_packages install_portfire make_user install_unit "$last"; do
   patiently "$step" || give_up "$step"
 done
+if [ "$last" = leave_to_image ]; then
+  # Who makes the image reads this from the serial port, and needs a moment to.
+  say "the image is ready: switching the VM off"
+  sleep "$PAUSE"
+  shutdown -h now
+  exit 0
+fi
 say "the executor runs: journalctl -u portfire-executor"

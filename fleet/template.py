@@ -75,11 +75,7 @@ class VmTemplate:
         for kind in self.machine_types:
             if not _MACHINE_TYPE.fullmatch(kind):
                 raise UsageError(f"{kind!r} is no machine type; one is called e2-standard-2")
-        for key, value in self.labels.items():
-            if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-                raise UsageError(
-                    f"label {key}={value}: labels have small letters, digits, - and _, at most 63"
-                )
+        check_labels(self.labels)
         if self.spot and self.maintenance_policy == "MIGRATE":
             raise UsageError("a Spot VM cannot MIGRATE: leave out maintenance-policy, or --spot")
         if self.disk_gb and self.disk_gb < 10:
@@ -189,6 +185,15 @@ class Extra:
 
     labels: Mapping[str, str]
     attributes: Mapping[str, str]
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raises UsageError for one that Compute Engine would refuse."""
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            raise UsageError(
+                f"label {key}={value}: labels have small letters, digits, - and _, at most 63"
+            )
 
 
 def scope_url(scope: str) -> str:

@@ -43,6 +43,17 @@ def test_a_page_a_picture_and_a_table_are_written(
     assert f"{page}: 2 runs of jobs, 1 failed" in capsys.readouterr().out
 
 
+def test_a_table_can_be_printed_with_nothing_else_on_standard_output(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "r.png"
+    assert portfire.main(["report", str(recording), "--csv", "-", "--png", str(picture)]) == 0
+    printed = capsys.readouterr()
+    rows = csv.DictReader(printed.out.splitlines())
+    assert [row["state"] for row in rows] == ["COMPLETED", "FIZZLED"]
+    assert f"{picture}: 2 runs" in printed.err
+
+
 def test_a_cut_file_with_garbage_and_newer_types_is_reported_on(tmp_path: Path) -> None:
     events = [*Story("1").run(), executor_event("job.reincarnated", 1, id="1")]
     recording = _record(tmp_path / "cut.jsonl", events, b"garbage\n" + events[0].encode()[:40])

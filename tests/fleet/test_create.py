@@ -9,7 +9,7 @@ import pytest
 from fleet.api import Patience
 from fleet.compute_engine import ComputeEngine
 from fleet.template import VmTemplate
-from messaging.errors import UsageError
+from messaging.errors import ServiceError, UsageError
 from tests.fleet.conftest import TEMPLATE, Engines
 from tests.services.gce import FakeGce, Fault
 
@@ -208,6 +208,12 @@ def test_a_refusal_half_way_takes_back_what_was_made(gce: FakeGce, engines: Engi
     with pytest.raises(UsageError):
         engines(template=template).create(count=4)
     assert gce.names == []
+
+
+def test_too_many_requests_are_not_told_as_a_quota(gce: FakeGce, engines: Engines) -> None:
+    gce.faults.append(Fault(".*", 429, "rateLimitExceeded", "Rate Limit Exceeded", times=10**6))
+    with pytest.raises(ServiceError, match="Rate Limit Exceeded: ask for fewer VMs at a time"):
+        engines(patience=Patience(operation=5.0, retry=0.3)).create()
 
 
 def test_a_zone_that_there_is_not_is_one_line(engines: Engines) -> None:

@@ -130,7 +130,10 @@ WRONG = {
     "minimum": ((*CREATE, "-c2", "--min-count", "3"), "--min-count is 3"),
     "name": (("create", "!!!", "--zone", "europe-west4-a"), "'!!!' is no name for VMs"),
     "no place": (("create", "sim", "-f", "x"), "name a place"),
-    "two places": ((*CREATE, "--region", "europe-west4"), "name a place"),
+    "two places": ((*CREATE, "--region", "europe-west4"), "not both"),
+    "planet": (("create", "sim", "--region", "mars", "-f", "x"), "'mars' is no region"),
+    "set and removed": (("set-metadata", "sim", "-m", "a=1", "--remove", "a"), "a cannot be set"),
+    "not a time": ((*CREATE, "--timeout", "nan"), "--timeout is nan"),
     "region as zone": (("create", "sim", "--zone", "europe-west4", "-f", "x"), "by --region"),
     "zone as region": (("create", "sim", "--region", "us-central1-a", "-f", "x"), "by --zone"),
     "option": ((*CREATE, "-o", "bootdisk=5"), "no such option"),
@@ -183,9 +186,45 @@ def test_no_credentials_are_one_line(
     assert gce.calls == []
 
 
+def test_credentials_that_are_no_file_are_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    ended = command("list", "sim")
+    assert ended.code == 2
+    assert f"GOOGLE_APPLICATION_CREDENTIALS is '{tmp_path}/key.json'" in ended.error_line
+
+
+def test_a_zone_that_there_is_not_is_wrong_usage(command: Command) -> None:
+    ended = command("create", "sim", "-f", "fireworker", "--zone", "europe-west9-z")
+    assert ended.code == 2
+    assert "zones/europe-west9-z' was not found" in ended.error_line
+
+
+@pytest.mark.parametrize("words", [("delete", "sim", "--yes"), ("quit-soon", "sim")])
+def test_vms_that_could_not_be_seen_are_no_success(
+    gce: FakeGce, command: Command, caplog: pytest.LogCaptureFixture, words: tuple[str, ...]
+) -> None:
+    assert command(*CREATE).code == 0
+    gce.methods.unreachable = {"us-central1-a"}
+    assert command(*words).code == 1
+    assert command(words[0], "other", *words[2:]).code == 1
+    assert "the VMs in us-central1-a cannot be seen now" in caplog.text
+
+
+def test_numbers_that_there_are_not_are_said_so(command: Command) -> None:
+    assert command(*CREATE).code == 0
+    ended = command("quit-soon", "sim", "-b", "3")
+    assert (ended.code, ended.errors) == (
+        0,
+        "portfire: there are no VMs of sim with these numbers\n",
+    )
+
+
 def test_a_project_that_there_is_not_is_one_line(command: Command) -> None:
     ended = command("list", "--project", "nope")
-    assert ended.code == 1
+    assert ended.code == 2
     assert "projects/nope' was not found" in ended.error_line
 
 

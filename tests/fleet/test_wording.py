@@ -115,7 +115,9 @@ def test_a_vm_that_cannot_be_is_refused(fields: dict[str, object], says: str) ->
     ("zone", "region", "says"),
     [
         ("", "", "name a place"),
-        ("europe-west4-a", "europe-west4", "name a place"),
+        ("europe-west4-a", "europe-west4", "not both"),
+        ("mars", "", "'mars' is no zone; `gcloud compute zones list`"),
+        ("", "mars", "'mars' is no region; `gcloud compute zones list`"),
         ("europe-west4", "", "as a region, name it by --region"),
         ("", "europe-west4-a", "as a zone, name it by --zone"),
     ],

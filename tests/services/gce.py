@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.services.gce_methods import Methods
+from tests.services.gce_images import ImageMethods
 from tests.services.gce_reading import not_found
 from tests.services.gce_requests import NotTheApiError, RefusedError, check_types
 from tests.services.gce_world import Resource, Trouble, World
@@ -40,6 +40,12 @@ _ROUTES = [
     ("POST", f"{_ZONE}/{_OPERATION}/wait", "zoneOperations.wait", "wait"),
     ("GET", f"{_REGION}/{_OPERATION}", "regionOperations.get", "get_operation"),
     ("POST", f"{_REGION}/{_OPERATION}/wait", "regionOperations.wait", "wait"),
+    ("GET", f"global/{_OPERATION}", "globalOperations.get", "get_operation"),
+    ("POST", f"global/{_OPERATION}/wait", "globalOperations.wait", "wait"),
+    ("GET", f"{_ZONE}/{_VM}/serialPort", "instances.getSerialPortOutput", "serial_port"),
+    ("POST", "global/images", "images.insert", "insert_image"),
+    ("GET", "global/images/(?P<image>[^/]+)", "images.get", "image"),
+    ("DELETE", "global/images/(?P<image>[^/]+)", "images.delete", "delete_image"),
     (
         "GET",
         "global/images/family/(?P<family>[^/]+)",
@@ -56,6 +62,13 @@ _ROUTES = [
     ("GET", "zones", "zones.list", "zones"),
     ("GET", _ZONE, "zones.get", "zones"),
     ("GET", "regions", "regions.list", "regions"),
+    (
+        "GET",
+        f"{_REGION}/subnetworks/(?P<subnetwork>[^/]+)",
+        "subnetworks.get",
+        "subnetwork",
+    ),
+    ("GET", f"{_REGION}/routers", "routers.list", "routers"),
     ("GET", _REGION, "regions.get", "regions"),
 ]
 
@@ -88,11 +101,10 @@ class FakeGce:
 
     def __init__(self) -> None:
         handler = type("Handler", (_Handler,), {"gce": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self.world = World(self.address)
-        self.methods = Methods(self.world)
+        self.methods = ImageMethods(self.world)
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         #: What the client sent that the API does not have; a test fails for it.
@@ -244,6 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
         """Nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has gone: such as a VM's process that was killed."""
 
 
 def _error(code: int, reason: str, message: str) -> Resource:

