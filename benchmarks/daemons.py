@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.database import Bench
@@ -22,10 +22,12 @@ def daemons(
     threads: int,
     broker: Sequence[str] = (*PORTFIRE, "broker", "--port", "0"),
     names: Sequence[str] = ("dispatcher", "executor"),
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, int]]:
     """The broker and the daemons `names`; their process ids by name. Ends them all.
 
-    `broker` is the command of the broker; it prints what `portfire broker` prints.
+    `broker` is the command of the broker; it prints what `portfire broker` prints. `settings` are
+    further environment variables of the daemons.
     """
     with contextlib.ExitStack() as stack:
         serving = subprocess.Popen(broker, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -37,6 +39,7 @@ def daemons(
             "PUBSUB_EMULATOR_HOST": address,
             "THREADS": str(threads),
             "PORTFIRE_WORKDIR": str(place.directory / "work"),
+            **(settings or {}),
         }
         pids = {"broker": serving.pid}
         arguments = {"dispatcher": ["-l", str(launchpad_file)], "executor": []}

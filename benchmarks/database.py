@@ -43,7 +43,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     """A running MongoDB; ends with the block. Main thread only: SIGTERM ends the block as well."""
     with (
-        _ended_by_sigterm(),
+        ended_by_sigterm(),
         tempfile.TemporaryDirectory(prefix="portfire-bench-") as path,
     ):
         server = MongoServer(Path(path) / "mongodb", owner=os.getpid())
@@ -57,7 +57,7 @@ def bench() -> Iterator[Bench]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Unwind at SIGTERM, lest the processes that were started outlive us."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.counted_broker import read_calls
+from benchmarks.cpu import cpu_seconds
 from benchmarks.daemons import daemons
 from benchmarks.database import Bench, bench, prepare, release, wait_until_completed
 from benchmarks.launches import span
@@ -74,19 +73,10 @@ class Meter:
         commands = self._launchpad.connection.admin.command("serverStatus")["metrics"]["commands"]
         return Reading(
             time.monotonic(),
-            self._cpu(),
+            cpu_seconds(self._pids),
             Counter({name: int(commands[name]["total"]) for name in _COMMANDS}),
             read_calls(self._pids["broker"], self._calls),
         )
-
-    def _cpu(self) -> dict[str, float]:
-        seconds = {name: _own(psutil.Process(pid)) for name, pid in self._pids.items()}
-        executor = psutil.Process(self._pids["executor"])
-        # Those that ended are counted by whoever waited for them.
-        times = executor.cpu_times()
-        seconds["slots"] = float(times.children_user + times.children_system)
-        seconds["slots"] += sum(map(_with_reaped, executor.children(recursive=True)))
-        return seconds
 
 
 def measure(place: Bench, shape: str, jobs: int, threads: int, idle: float) -> Result:
@@ -149,16 +139,6 @@ def table(result: Result) -> str:
     lines.append("Pub/Sub calls per job: " + _listed(result.pubsub))
     lines.append(f"MongoDB commands per second when idle: {result.idle_commands:.1f}")
     return "\n".join(lines)
-
-
-def _own(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _with_reaped(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def _per(counts: Counter[str], jobs: int) -> dict[str, float]:

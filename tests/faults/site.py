@@ -87,10 +87,13 @@ class Daemon:
 class Site:
     """An installation on one LaunchPad. A context manager: leaving it kills all that is left."""
 
-    def __init__(self, directory: Path, launchpad: LaunchPad | None) -> None:
+    def __init__(
+        self, directory: Path, launchpad: LaunchPad | None, host: str = "127.0.0.1"
+    ) -> None:
+        """`host` is where the broker listens."""
         self.directory = directory
         self.workdir = directory / "work"
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"{host}:{free_port()}"
         self.events: list[Event] = []
         self.pubsub_settings = PubSubSettings(emulator_host=self.address, prefix="faults")
         self.names = self.pubsub_settings.names
@@ -120,10 +123,14 @@ class Site:
             # pytest shows this when the test has failed.
             sys.stdout.write(f"----- {daemon.name} ({daemon.process.returncode})\n{daemon.said}\n")
 
-    def start_broker(self) -> Daemon:
-        """Start the broker, always on the same port; returns when it serves."""
-        port = self.address.rsplit(":", 1)[1]
-        broker = self._start("broker", ["-m", "portfire", "-v", "broker", "--port", port])
+    def start_broker(self, before: Sequence[str] = ()) -> Daemon:
+        """Start the broker, always on the same port; returns when it serves.
+
+        `before` is a command that runs another one, given after it.
+        """
+        host, port = self.address.rsplit(":", 1)
+        command = ["-m", "portfire", "-v", "broker", "--host", host, "--port", port]
+        broker = self._start("broker", command, before)
         wait_until(lambda: "PUBSUB_EMULATOR_HOST" in broker.said, what="the broker")
         return broker
 
@@ -163,9 +170,9 @@ class Site:
         """The events of that type so far."""
         return [event for event in self.events if event.type == event_type]
 
-    def _start(self, name: str, arguments: Sequence[str]) -> Daemon:
+    def _start(self, name: str, arguments: Sequence[str], before: Sequence[str] = ()) -> Daemon:
         log = self.directory / f"{len(self._daemons)}-{name}.log"
-        daemon = Daemon(name, [sys.executable, *arguments], self._env, log)
+        daemon = Daemon(name, [*before, sys.executable, *arguments], self._env, log)
         self._daemons.append(daemon)
         return daemon
 

@@ -13,17 +13,19 @@ from tests.faults.site import LEASE_SECONDS, REPOSITORY, Site
 
 _DRIVER = str(REPOSITORY / "tests" / "faults" / "killing_dispatcher.py")
 _STORED = "dispatcher.stored_workflow"
+_COMMIT = "dispatcher.workflow_batch:WorkflowBatch.commit"
+_REFRESH = "dispatcher.refresh:Refresher._refresh"
 
 CLAIMING = {
     "a launch written, its Firework not yet": ("pymongo.collection:Collection.insert_many", 1),
-    "Fireworks claimed, the workflow not yet": (f"{_STORED}:LockedWorkflow.commit_states", 1),
+    "Fireworks claimed, the workflow not yet": (_COMMIT, 1),
     "claimed, not published": ("dispatcher.outbox:Outbox.publish_jobs", 1),
     "published, not recorded": ("dispatcher.claims:Claims.record_published", 1),
     "published later, not recorded": ("dispatcher.claims:Claims.record_published", 2),
 }
 APPLYING = {
-    "an update taken, nothing written": ("dispatcher.updates:Updates.finish", 1),
-    "the launch written, the workflow not": (f"{_STORED}:WorkflowStore.refresh", 1),
+    "an update taken, nothing written": ("dispatcher.updates:Updates.finish_all", 1),
+    "the launch written, the workflow not": (_REFRESH, 1),
     "locked and refreshed in memory": (f"{_STORED}:LockedWorkflow.commit", 1),
     "ids given to additions": (f"{_STORED}:write_journal", 1),
     "journal written, documents not": (f"{_STORED}:write_documents", 1),
@@ -77,8 +79,7 @@ def test_a_dispatcher_killed_with_its_broker_loses_nothing(
 ) -> None:
     launchpad.add_wf(tasks.growing(log))
     executor = site.start_executor(threads=2)
-    refresh = f"{_STORED}:WorkflowStore.refresh"
-    first = site.start_dispatcher(driver=[_DRIVER, refresh, "before", "1"])
+    first = site.start_dispatcher(driver=[_DRIVER, _REFRESH, "before", "1"])
     assert first.wait() == -9, first.said
     site.kill_broker()
     executor.kill()
