@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # Test workers: more than cores, since most tests wait for other processes.
 WORKERS ?= 3
+# How often a failed test is tried again; each such test is named at the end.
+RERUNS ?= 0
 # Arguments for pytest, e.g. make test TESTS='tests/test_wire.py -k version'
 TESTS ?=
 
@@ -26,7 +28,7 @@ demo: $(VENV)/.installed-local
 	$(BIN)/portfire demo
 
 test: $(VENV)/.installed-dev $(VENV)/.services
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

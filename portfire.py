@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.logs.console import complain, log_to_stderr
 from messaging.errors import PortfireError, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ _COMMANDS = (
     "broker",
     "submit",
     "watch",
+    "metrics",
     "monitor",
     "report",
     "storage",
@@ -106,14 +107,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A daemon says on standard error that it runs and what befalls it; as a part of `run` it is
     # quiet like that.
     speaks = getattr(args, "speaks", False) and not getattr(args, "stop_with_parent", False)
-    _log_to_stderr(args.verbose + speaks)
+    log_to_stderr(args.verbose + speaks)
     try:
         return int(args.run(args))
     except UsageError as exc:
-        print(f"portfire: {exc}", file=sys.stderr)
+        complain(exc)
         return 2
     except PortfireError as exc:
-        print(f"portfire: {exc}", file=sys.stderr)
+        complain(exc)
         return 1
     except BrokenPipeError:
         # Whoever read our output has gone; nor must the interpreter's end try to write to it.
@@ -135,19 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     for name in _COMMANDS:
         importlib.import_module(f"commands.{name}").add(subparsers)
     return parser
-
-
-def _log_to_stderr(verbosity: int) -> None:
-    """0: warnings; 1: what befalls the daemons; 2: ours in detail; 3: our libraries' too."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    handler = logging.StreamHandler(sys.stderr)
-    # On the handler too: FireWorks' loggers are at DEBUG whatever the root says.
-    handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
-    if verbosity < 3:
-        for library in ("docker", "google", "grpc", "launchpad", "pymongo", "urllib3"):
-            logging.getLogger(library).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def _flag(name: str, flags: Iterable[str]) -> str:
 def _default(info: FieldInfo) -> str:
     if info.default is PydanticUndefined:
         return "made at the start"
-    if info.default in ("", {}, ()):
+    if info.default in ("", {}, (), None):
         return "none"
     if isinstance(info.default, bool):
         return _code(str(info.default).lower())
@@ -126,6 +126,8 @@ def _default(info: FieldInfo) -> str:
 
 
 def _value(schema: dict[str, Any]) -> str:
+    # A setting that may be left out: what it is otherwise.
+    schema = next((each for each in schema.get("anyOf", []) if "type" in each), schema)
     if "enum" in schema:
         return " or ".join(_code(str(value)) for value in schema["enum"])
     kind = "path" if schema.get("format") == "path" else _KINDS[schema["type"]]

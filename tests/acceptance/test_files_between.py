@@ -103,6 +103,7 @@ def test_through_nfs_that_is_mounted_elsewhere_on_each_machine(
     assert address.startswith("portfire-storage:_files/fw")
     assert address.endswith("-1/text/text")
     assert (store / "run" / address.partition(":")[2]).read_text() == "hello\n"
+    site.event("job.stage-out.finished")
     staged = {event.type: event for event in site.seen("job.stage-out.finished")}
     assert [event.bytes for event in staged.values()] == [6]  # type: ignore[attr-defined]
 
