@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from commands import options
@@ -86,7 +87,7 @@ def _run(args: argparse.Namespace, vm: Vm | None, ending: Ending, log: logs.Daem
     _identify(log, settings)
     executor = Executor(settings)
     life = Life(executor, vm)
-    insist = lambda: executor.request_stop("got a second signal", now=True)  # noqa: E731
+    insist = partial(executor.request_stop, "got a second signal", now=True)
     with on_stop(life.signalled, insist), life:
         executor.run()
     return life.ended_by_itself
