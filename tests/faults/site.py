@@ -94,6 +94,8 @@ class Site:
         self.directory = directory
         self.workdir = directory / "work"
         self.address = f"{host}:{free_port()}"
+        #: Of processes that are started from now on.
+        self.lease_seconds = LEASE_SECONDS
         self.events: list[Event] = []
         self.pubsub_settings = PubSubSettings(emulator_host=self.address, prefix="faults")
         self.names = self.pubsub_settings.names
@@ -107,7 +109,6 @@ class Site:
             PUBSUB_EMULATOR_HOST=self.address,
             PORTFIRE_PREFIX="faults",
             PORTFIRE_WORKDIR=str(self.workdir),
-            PORTFIRE_LEASE_SECONDS=str(LEASE_SECONDS),
             PORTFIRE_LOST_SECONDS="3",
         )
 
@@ -115,10 +116,10 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._subscription is not None:
+            self._subscription.close()  # which the broker shall still hear
         for daemon in self._daemons:
             daemon.kill()
-        if self._subscription is not None:
-            self._subscription.close()
         for daemon in self._daemons:
             # pytest shows this when the test has failed.
             sys.stdout.write(f"----- {daemon.name} ({daemon.process.returncode})\n{daemon.said}\n")
@@ -172,7 +173,8 @@ class Site:
 
     def _start(self, name: str, arguments: Sequence[str], before: Sequence[str] = ()) -> Daemon:
         log = self.directory / f"{len(self._daemons)}-{name}.log"
-        daemon = Daemon(name, [*before, sys.executable, *arguments], self._env, log)
+        env = {**self._env, "PORTFIRE_LEASE_SECONDS": str(self.lease_seconds)}
+        daemon = Daemon(name, [*before, sys.executable, *arguments], env, log)
         self._daemons.append(daemon)
         return daemon
 

@@ -46,9 +46,11 @@ def test_a_terminated_executor_gives_back_what_runs_at_once_and_uncounted(
     site: Site, launchpad: LaunchPad, log: Path, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
+    # Longer than all that a busy machine can take: whatever waits for its end is seen.
+    site.lease_seconds = 120.0
     for name in ("one", "two"):
         launchpad.add_wf(tasks.firework(log, name, gate=gate))
-    site.start_dispatcher()
+    site.start_dispatcher(max_attempts=1)
     victim = site.start_executor(threads=1)
     site.watch()
     wait_until(lambda: tasks.began(log), what="a job")
@@ -57,11 +59,9 @@ def test_a_terminated_executor_gives_back_what_runs_at_once_and_uncounted(
     victim.send(signal.SIGTERM)
     assert victim.wait() == 0
     gate.touch()
-    began = time.monotonic()
     # One attempt only: had the soft stop counted as one, this job would be FIZZLED now.
     heir = site.start_executor(threads=1)
-    wait_for_all(launchpad)
-    assert time.monotonic() - began < LEASE_SECONDS - 1
+    wait_for_all(launchpad, 60)
     check_completed_once(launchpad)
     assert heir.is_alive
     site.event("executor.stopped")
