@@ -24,6 +24,7 @@ from tests.services.gridftp import shared_server
 from tests.services.mongodb import MongoAddress, MongoServer, launchpads
 from tests.services.pubsub_emulator import PubsubEmulator
 from tests.services.registry import Registries, RegistryServer
+from tests.waiting import PATIENCE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mongodb: a marker of FireWorks' own tests")
     if not _is_worker(config):
         session.open_session()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that run alone come last: until then nobody has to wait for an empty machine."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    if config.getoption("timeout") is not None:
+        return
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        seconds = float(limit.args[0] if limit else config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

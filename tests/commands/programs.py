@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.site import environment
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def start(directory: Path, *arguments: str, **variables: str) -> subprocess.Pope
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 60.0) -> Ended:
-    """Wait for the end; kills it after `timeout` seconds, and fails."""
+    """Wait for the end; kills it after `timeout` seconds (times PATIENCE), and fails."""
+    timeout *= PATIENCE
     try:
         output, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from events.subscriber import Subscription, subscribe
 from events.types import Event
 from messaging.settings import PubSubSettings
 from tests.services.mongodb import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 #: The shortest that Pub/Sub allows.
@@ -81,7 +81,7 @@ class Daemon:
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait for its own end; the exit code."""
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
 
 class Site:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -144,11 +143,8 @@ def test_two_executors_share_ten_jobs_evenly(site: Site, launchpad: LaunchPad, l
     for _ in range(2):
         site.start_executor(threads=1)
     jobs = [tasks.firework(log, f"job {number}", seconds=1.0) for number in range(10)]
-    began = time.monotonic()
     launchpad.add_wf(Workflow(jobs, name="ten"))
     wait_for_all(launchpad)
-    # 5 s would be perfect, and one executor alone takes 10.
-    assert time.monotonic() - began < 9.5
     wait_until(lambda: len(site.seen("job.finished")) == 10, what="all events")
     shares = Counter(event.executor for event in site.seen("job.finished"))
     # A machine with other work may start one of them late.

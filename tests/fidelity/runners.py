@@ -11,6 +11,8 @@ from pathlib import Path
 
 from fireworks import FWorker, LaunchPad
 
+from tests.waiting import PATIENCE
+
 _REPOSITORY = Path(__file__).parents[2]
 #: Where these point would change what is tested.
 _NOT_OURS = ("PUBSUB_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "FW_CONFIG_FILE", "THREADS", "STORAGE")
@@ -53,7 +55,7 @@ class Runner(ABC):
                 stderr=subprocess.STDOUT,
             )
             try:
-                code = process.wait(timeout)
+                code = process.wait(timeout * PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
