@@ -186,7 +186,7 @@ def _make(args: argparse.Namespace, vm: Vm | None, attributes: Mapping[str, str]
     flags = {name: getattr(args, name, None) for name in LogSettings.model_fields}
     try:
         settings = load(LogSettings, flags=flags, environ=os.environ, attributes=attributes)
-        if settings.log_format is None and vm is not None and not _emulated(args):
+        if settings.log_format is None and _belongs_in_the_cloud(args, vm):
             settings = settings.model_copy(update={"log_format": "cloud"})
         return DaemonLog(settings, _cloud(args, vm) if settings.log_format == "cloud" else None)
     except UsageError as exc:
@@ -202,6 +202,11 @@ def vm_that_logs(args: argparse.Namespace) -> Vm | None:
     return describe_vm(host) if host is not None else None
 
 
+def _belongs_in_the_cloud(args: argparse.Namespace, vm: Vm | None) -> bool:
+    """On a VM, unless it cannot even say whose it is: it shall run its jobs all the same."""
+    return vm is not None and bool(_project(args, vm)) and not _emulated(args)
+
+
 def _emulated(args: argparse.Namespace) -> bool:
     """With an emulator of Pub/Sub nothing is meant for Google."""
     return bool(args.emulator_host or os.environ.get("PUBSUB_EMULATOR_HOST"))
@@ -211,14 +216,18 @@ def _cloud(args: argparse.Namespace, vm: Vm | None) -> CloudLogHandler:
     from commands.logs.cloud_handler import CloudLogHandler
     from commands.logs.cloud_service import CloudLogging
 
-    project = (
-        args.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "") or (vm.project if vm else "")
-    )
+    project = _project(args, vm)
     if not project:
         raise UsageError("--log-format cloud needs a project: set GOOGLE_CLOUD_PROJECT")
     endpoint = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "")
     resource = None if vm is None else lambda: _resource_of(vm)
     return CloudLogHandler(CloudLogging(project, endpoint, resource))
+
+
+def _project(args: argparse.Namespace, vm: Vm | None) -> str:
+    """The project whose log it is, or ``""``."""
+    told = args.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    return told or (vm.project if vm else "")
 
 
 def _resource_of(vm: Vm) -> Resource:
