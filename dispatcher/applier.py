@@ -159,6 +159,8 @@ class Applier:
     def _together(
         self, updates: Mapping[int, _U], apply: Callable[[Sequence[_U]], list[bool]]
     ) -> dict[int, bool]:
+        if not updates:
+            return {}
         try:
             return dict(zip(updates, apply(list(updates.values())), strict=True))
         except Exception as exc:

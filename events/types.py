@@ -85,7 +85,6 @@ class Event(BaseModel):
         moment = datetime.fromtimestamp(self.timestamp, timezone.utc)
         values = {
             "type": self.type,
-            "job": self.job,
             "executor": self.executor,
             "routing_key": self.routing_key,
             "content-type": "application/json",
@@ -93,10 +92,11 @@ class Event(BaseModel):
             "ce-id": self.event_id,
             "ce-source": _source(self.executor),
             "ce-type": self.type,
-            "ce-subject": self.job,
             "ce-time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         }
-        return {name: _cut(value) for name, value in values.items() if value}
+        if job := self.job:
+            values["job"] = values["ce-subject"] = job
+        return _fitting(values)
 
 
 @functools.cache
@@ -104,10 +104,12 @@ def _source(executor: str) -> str:
     return f"/portfire/executors/{quote(executor, safe='')}"
 
 
-def _cut(value: str) -> str:
-    if len(value) * 4 <= MAX_ATTRIBUTE_BYTES:  # a character has 4 bytes at most
-        return value
-    return value.encode()[:MAX_ATTRIBUTE_BYTES].decode(errors="ignore")
+def _fitting(values: dict[str, str]) -> dict[str, str]:
+    """The same, each value cut to what Pub/Sub allows. Hardly ever is there anything to cut."""
+    if max(map(len, values.values())) * 4 <= MAX_ATTRIBUTE_BYTES:  # a character has 4 bytes at most
+        return values
+    limit = MAX_ATTRIBUTE_BYTES
+    return {name: text.encode()[:limit].decode(errors="ignore") for name, text in values.items()}
 
 
 class ExecutorReady(Event):
@@ -177,8 +179,10 @@ class JobEvent(Event):
         return self.id or None
 
     def attributes(self) -> dict[str, str]:
-        traced = {"ce-traceparent": _cut(self.traceparent)} if self.traceparent else {}
-        return {**super().attributes(), **traced}
+        values = super().attributes()
+        if self.traceparent:
+            values |= _fitting({"ce-traceparent": self.traceparent})
+        return values
 
     @property
     def routing_key(self) -> str:

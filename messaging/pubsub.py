@@ -44,8 +44,8 @@ class Outgoing:
     @cached_property
     def size(self) -> int:
         """Bytes that the message counts for against Pub/Sub's limit."""
-        text = sum(len(k.encode()) + len(v.encode()) for k, v in self.attributes.items())
-        return len(self.data) + text + _MESSAGE_OVERHEAD_BYTES
+        text = "".join((*self.attributes, *self.attributes.values()))
+        return len(self.data) + len(text.encode()) + _MESSAGE_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
