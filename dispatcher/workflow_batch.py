@@ -1,8 +1,9 @@
 """Many workflows locked, changed and written together.
 
-Three round trips lock them and see whether the copies in memory still hold; one writes all that
-has changed and unlocks them. A workflow's document stays what FireWorks makes of it, but for two
-fields: ``locked_by`` while it is locked, and the copy's seal until the workflow is over.
+Two round trips (one for a single workflow) lock them and see whether the copies in memory still
+hold; one writes all that has changed and unlocks them. A workflow's document stays what FireWorks
+makes of it, but for two fields: ``locked_by`` while it is locked, and the copy's seal until the
+workflow is over.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
+
+from pymongo import ReturnDocument
 
 from dispatcher.bulk import Write, write_all
 from dispatcher.journal import Holder
@@ -154,23 +157,35 @@ class WorkflowBatch:
             else:
                 known[copy.id] = copy
         if known:
-            self._lock_where({"_id": {"$in": list(known)}})
             yield from self._checked(known)
         if unknown:
-            where = {"nodes": {"$in": unknown}}
-            self._lock_where(where)
-            yield from self._read(where)
+            yield from self._read({"nodes": {"$in": unknown}}, alone=len(unknown) == 1)
 
-    def _lock_where(self, where: dict[str, Any]) -> None:
-        self._launchpad.workflows.update_many(
-            {**where, "locked": {"$exists": False}},
-            {"$set": {"locked": True, "locked_by": self._holder.mark}},
-        )
+    def _lock_where(
+        self, where: dict[str, Any], *, alone: bool, fields: dict[str, int] | None = None
+    ) -> Iterable[dict[str, Any]]:
+        """Lock those that nobody has locked; the documents of all that are ours now.
+
+        `alone`: there can be no more than one. That takes a single round trip.
+        """
+        workflows, mark = self._launchpad.workflows, self._holder.mark
+        free = {**where, "locked": {"$exists": False}}
+        lock = {"$set": {"locked": True, "locked_by": mark}}
+        if alone:
+            found = workflows.find_one_and_update(
+                free, lock, projection=fields, return_document=ReturnDocument.AFTER
+            )
+            return [found] if found else []
+        workflows.update_many(free, lock)
+        documents: Iterable[dict[str, Any]] = workflows.find({**where, "locked_by": mark}, fields)
+        return documents
 
     def _checked(self, known: dict[Any, WorkflowCopy]) -> Iterator[WorkflowCopy]:
-        """Those of the locked copies that still hold, and the others read again."""
-        found = self._launchpad.workflows.find(
-            {"_id": {"$in": list(known)}, "locked_by": self._holder.mark}, {SEAL: 1, "state": 1}
+        """Those of the copies whose workflows we could lock and that still hold, and the others
+        read again.
+        """
+        found = self._lock_where(
+            {"_id": {"$in": list(known)}}, alone=len(known) == 1, fields={SEAL: 1, "state": 1}
         )
         stale = []
         gone = set(known)
@@ -187,11 +202,15 @@ class WorkflowBatch:
             # Locked by somebody else, deleted, or after a reset not even the same workflow.
             self._copies.forget(workflow_id)
         if stale:
-            yield from self._read({"_id": {"$in": stale}})
+            where = {"_id": {"$in": stale}, "locked_by": self._holder.mark}
+            yield from self._kept(self._launchpad.workflows.find(where))
 
-    def _read(self, where: dict[str, Any]) -> list[WorkflowCopy]:
-        where = {**where, "locked_by": self._holder.mark}
-        copies = [WorkflowCopy(document) for document in self._launchpad.workflows.find(where)]
+    def _read(self, where: dict[str, Any], *, alone: bool) -> list[WorkflowCopy]:
+        """Lock those that nobody has locked, and read them."""
+        return self._kept(self._lock_where(where, alone=alone))
+
+    def _kept(self, documents: Iterable[dict[str, Any]]) -> list[WorkflowCopy]:
+        copies = [WorkflowCopy(document) for document in documents]
         self._copies.keep(copies)
         return copies
 
