@@ -1,12 +1,12 @@
-"""Takes deliveries from the inbox, applies them to the LaunchPad, and settles them."""
+"""Applies the updates in deliveries to the LaunchPad, and says how to settle them."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from dispatcher.announcements import Announcements
@@ -14,12 +14,12 @@ from dispatcher.in_flight import InFlightTable
 from dispatcher.launchpad import refuses_document
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery
+from dispatcher.settlement import Settlement
 from dispatcher.updates import Updates, Verdict
 from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.errors import MessageError, PortfireError
 from messaging.failures import failure_action
 from messaging.names import Names, belongs_to_pool
-from messaging.pubsub import PubSub
 from messaging.wire import (
     Cancel,
     ExecutorNews,
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 #: What stands for an executor where the dispatcher itself decided.
 DISPATCHER = "dispatcher"
 
-#: Updates are applied and settled so many at a time: their lease must not end meanwhile.
+#: So many updates are applied before they are settled: their lease must not end meanwhile.
 _TOGETHER = 200
 
 
@@ -65,25 +65,12 @@ class Counts:
     republished: int = 0
 
 
-@dataclass
-class _Settlement:
-    """Ack ids by subscription."""
-
-    ack: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    give_back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, delivery: Delivery, *, done: bool) -> None:
-        """Ack what is done, give back what must come again."""
-        side = self.ack if done else self.give_back
-        side[delivery.subscription].append(delivery.message.ack_id)
-
-
 class Applier:
     """Applies batches of updates; not thread-safe."""
 
     def __init__(
         self,
-        pubsub: PubSub,
+        settlement: Settlement,
         names: Names,
         pool: str,
         updates: Updates,
@@ -94,13 +81,13 @@ class Applier:
         on_loss: Callable[[], None],
         on_news: Callable[[ExecutorNews], None] = lambda _: None,
     ) -> None:
-        """`on_loss` is called when jobs that wait in Pub/Sub have been lost, `on_news` with what
-        executors say of themselves.
+        """`settlement` is the caller's to send; `on_loss` is called when jobs that wait in Pub/Sub
+        have been lost, `on_news` with what executors say of themselves.
         """
         self._on_loss = on_loss
         self._on_news = on_news
         self._announcements = announcements
-        self._pubsub = pubsub
+        self._settlement = settlement
         self._pool = pool
         self._dead_jobs = names.pool_dead_jobs(pool)
         self._updates = updates
@@ -109,10 +96,10 @@ class Applier:
         self._counts = counts
 
     def apply(self, deliveries: Sequence[Delivery]) -> None:
-        """Apply all; ack what was applied and give back what must wait.
+        """Apply all; what was applied is to be acked, and what must wait to be given back.
 
-        When the LaunchPad is away, everything that was not applied is given back and the error
-        goes to the caller.
+        When the LaunchPad is away, that is everything not applied yet, and the error goes to the
+        caller.
         """
         read = [(delivery, self._read(delivery)) for delivery in deliveries]
         ended = {
@@ -121,12 +108,12 @@ class Applier:
         done = 0
         try:
             while done < len(read):
+                if done:
+                    self._settlement.send()
                 some = read[done : done + _TOGETHER]
                 applied = self._apply_some([update for _, update in some], ended)
-                settlement = _Settlement()
                 for (delivery, _), is_done in zip(some, applied, strict=True):
-                    settlement.add(delivery, done=is_done)
-                self._settle(settlement)
+                    self._settlement.add(delivery, done=is_done)
                 done += len(some)
         finally:
             self.give_back([delivery for delivery, _ in read[done:]])
@@ -189,10 +176,8 @@ class Applier:
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Leave these to the next dispatcher, without making it wait for them."""
-        settlement = _Settlement()
         for delivery in deliveries:
-            settlement.add(delivery, done=False)
-        self._settle(settlement)
+            self._settlement.add(delivery, done=False)
 
     def _read(self, delivery: Delivery) -> Update | None:
         """The update in a message; None when there is none in it, which is logged and counted."""
@@ -318,16 +303,6 @@ class Applier:
             self._outbox.cancel(cancel, update.executor)
         except PortfireError as exc:
             log.warning("%s: job %s runs on, its result will be dropped", exc, update.job)
-
-    def _settle(self, settlement: _Settlement) -> None:
-        """Best effort: what is not acked is delivered again and found to be stale."""
-        try:
-            for subscription, ack_ids in settlement.ack.items():
-                self._pubsub.acknowledge(subscription, ack_ids)
-            for subscription, ack_ids in settlement.give_back.items():
-                self._pubsub.extend(subscription, ack_ids, 0)
-        except (PortfireError, ValueError) as exc:
-            log.debug("%s", exc)
 
 
 def _launch_id(update: Update | None) -> int | None:

@@ -90,7 +90,8 @@ class Dispatcher:
                 self._pubsub.cancel_pulls()
                 for helper in helpers:
                     helper.stop()
-                parts.applier.give_back(parts.inbox.take())
+                with parts.settlement:
+                    parts.applier.give_back(parts.inbox.take())
                 self._leave()
                 parts.announcements.close()
                 self._pubsub.close()
@@ -187,6 +188,8 @@ class Dispatcher:
                 return
 
     def _leave(self) -> None:
+        if self._failing:
+            return  # MongoDB is away, most likely: not worth another wait
         try:
             with database_errors("tidy up"):
                 self._parts.store.leave()
@@ -211,7 +214,8 @@ class Dispatcher:
 
     def _turn(self) -> bool:
         parts = self._parts
-        with database_errors("talk to the LaunchPad"):
+        # Settled at the end, since the jobs that have become ready should not wait for it.
+        with parts.settlement, database_errors("talk to the LaunchPad"):
             parts.roster.check()
             self._woken |= parts.inbox.take_nudge()
             if parts.inbox.topology_lost.is_set():

@@ -26,6 +26,7 @@ from dispatcher.recent_errors import RecentErrors
 from dispatcher.reconciliation import Reconciliation
 from dispatcher.roster import Roster
 from dispatcher.settings import DispatcherSettings
+from dispatcher.settlement import Settlement
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.topology_watch import TopologyCare
 from dispatcher.updates import Updates
@@ -66,8 +67,9 @@ class Parts:
         held = HeldLaunches(launchpad, claimant)
         self.claims = Claims(launchpad, self.store, held, claimant, fworker)
         self.announcements = Announcements(launchpad, EventPublisher(pubsub, names, DISPATCHER))
+        self.settlement = Settlement(pubsub)
         self.applier = Applier(
-            pubsub,
+            self.settlement,
             names,
             settings.pool,
             updates,

@@ -12,6 +12,7 @@ from dispatcher.applier import Applier, Counts
 from dispatcher.in_flight import InFlightTable
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery, Inbox
+from dispatcher.settlement import Settlement
 from events.publisher import EventPublisher
 from messaging.names import Names
 from messaging.pubsub import PubSub, Received
@@ -54,8 +55,9 @@ def test_many_updates_are_acked_before_all_are_applied(
         names, table = Names("tests"), InFlightTable()
         outbox = Outbox(pubsub, names)
         announcements = Announcements(launchpad, EventPublisher(pubsub, names, "dispatcher"))
+        settlement = Settlement(pubsub)
         applier = Applier(
-            pubsub,
+            settlement,
             names,
             "default",
             bench.updates,
@@ -65,7 +67,8 @@ def test_many_updates_are_acked_before_all_are_applied(
             announcements,
             on_loss=lambda: None,
         )
-        applier.apply([_delivery(number, end) for number in range(450)])
+        with settlement:
+            applier.apply([_delivery(number, end) for number in range(450)])
         announcements.close()
         assert pubsub.acknowledged == [200, 200, 50]
 
