@@ -1,7 +1,8 @@
-"""Makes docs/images/monitor.png anew: ``python tools/screenshots.py``, in the checkout.
+"""Makes docs/images anew: ``python tools/screenshots.py``, in the checkout.
 
 Runs the word count example in many parts (with the embedded broker and LaunchPad, and an executor
-of four slots), watches it with the live monitor's own page, and takes the picture while it runs.
+of four slots), watches it with the live monitor's own page, and takes the picture while it runs;
+then runs the demo, and takes a picture of its report.
 Needs the extras `dev` and `local`, Chromium and its driver.
 """
 
@@ -27,16 +28,17 @@ if TYPE_CHECKING:
     from dispatcher.daemon import Dispatcher
     from events.dashboard.feed import Feed
 
-_PICTURE = ROOT / "docs" / "images" / "monitor.png"
+_PICTURES = ROOT / "docs" / "images"
 _PARTS = 60
 #: The picture is taken when so many jobs have ended.
 _ENDED = 30
 _WIDTH, _HEIGHT = 1300, 1620
+_REPORT_HEIGHT = 1110
 _PATIENCE = 180.0
 
 
 def main() -> int:
-    """Take the picture, and say where it is."""
+    """Take the pictures, and say where they are."""
     directory = ROOT / ".portfire" / "screenshots"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -51,11 +53,25 @@ def main() -> int:
         try:
             with following(settings) as feed, _running(settings, source, directory):
                 _take(feed)
+            _take_report(directory)
         finally:
             session.close_session()
             source.close()
-    print(_PICTURE)
+    print(_PICTURES)
     return 0
+
+
+def _take_report(directory: Path) -> None:
+    from tests.services.browser import open_browser
+    from tests.waiting import wait_until
+
+    demo = [sys.executable, "-m", "portfire", "demo", "--parts", str(_PARTS)]
+    subprocess.run(demo, cwd=directory, check=True)
+    with open_browser(_WIDTH, _REPORT_HEIGHT) as page:
+        page.get((directory / ".portfire" / "demo" / "report.html").as_uri())
+        idle = "return Boolean(window.Bokeh?.documents[0]?.is_idle)"
+        wait_until(lambda: page.execute_script(idle), _PATIENCE, "the charts")
+        page.save_screenshot(str(_PICTURES / "report.png"))
 
 
 def _take(feed: Feed) -> None:
@@ -82,8 +98,7 @@ def _take(feed: Feed) -> None:
         wait_until(
             lambda: feed.state().counters.completed >= shown, timeout=_PATIENCE, what="the details"
         )
-        _PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        page.save_screenshot(str(_PICTURE))
+        page.save_screenshot(str(_PICTURES / "monitor.png"))
 
 
 @contextmanager
