@@ -63,15 +63,22 @@ class InFlightTable:
     def hear(
         self, launch_id: int, attempt: int, now: float, *, running: bool, executor: str
     ) -> None:
-        """An executor spoke of this attempt: it is alive, and its message not lost."""
+        """An executor spoke of this attempt: it is alive.
+
+        One that gave it back may have published it before Pub/Sub lost its state: that ends no
+        suspicion.
+        """
         entry = self._entries.get(launch_id)
         if entry is not None and attempt >= entry.attempt:
-            self.add(replace(entry, heard=now, running=running, executor=executor, suspect=False))
+            suspect = entry.suspect and not running
+            heard = replace(entry, heard=now, running=running, executor=executor, suspect=suspect)
+            self.add(heard)
 
     def read(self, launch_id: int, last_word: str | None, now: float) -> None:
         """The LaunchPad says when an executor last spoke of it: news, if it said otherwise before.
 
-        The first time it says so little that it counts for a start only.
+        The first time it says so little that it counts for a start only; it may be what an executor
+        said of an older attempt, so that a suspicion stays.
         """
         entry = self._entries.get(launch_id)
         if entry is None or entry.last_word == last_word:
@@ -79,7 +86,8 @@ class InFlightTable:
         running = last_word is not None
         is_news = entry.last_word is not None or (running and not entry.running)
         read = replace(entry, last_word=last_word, running=running)
-        self.add(replace(read, heard=now, suspect=False) if is_news and running else read)
+        suspect = entry.suspect and entry.last_word is None
+        self.add(replace(read, heard=now, suspect=suspect) if is_news and running else read)
 
     def release(self, launch_id: int, executor: str, timestamp: float) -> None:
         """This executor gave it back at this time."""

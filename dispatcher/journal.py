@@ -8,19 +8,21 @@ throws away one without.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ReplaceOne
 
-from dispatcher.launchpad import is_embedded
+from dispatcher.bulk import Write, write_all
 from dispatcher.workflow_errors import WorkflowBusyError
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "portfire_journal"
+
+#: What FireWorks changes of a Firework whenever it changes its state, and we with every write.
+_VERSION = ("state", "updated_on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +89,48 @@ def write_documents(
 ) -> None:
     """Replace the Fireworks, then the workflow, which unlocks it: the new one has no lock.
 
-    Raises WorkflowBusyError when `holder` does not have the lock any more.
+    Every document must have an ``updated_on`` of its own. May be repeated: what is written already
+    is left alone. One that is stopped in here, and wakes when others have taken its lock and gone
+    on, changes nothing: each Firework is replaced only as long as it is what it was while the lock
+    was known to be `holder`'s. Raises WorkflowBusyError when it is not any more.
     """
     locked = {"_id": workflow_id, "locked_by": holder.mark}
-    if launchpad.workflows.find_one(locked, {"_id": 1}) is None:
-        raise lock_lost(workflow_id)
-    if len(fireworks) > 1 and not is_embedded(launchpad):
-        launchpad.fireworks.bulk_write(
-            [ReplaceOne({"fw_id": fw["fw_id"]}, fw, upsert=True) for fw in fireworks],
-            ordered=False,
-        )
-    else:
-        # mongomock 4.3 does not take the bulk operations of today's pymongo.
-        for fw in fireworks:
-            launchpad.fireworks.replace_one({"fw_id": fw["fw_id"]}, fw, upsert=True)
+    while True:
+        stored = _versions(launchpad, fireworks)
+        # In this order: what was read had not been written by a successor.
+        if launchpad.workflows.find_one(locked, {"_id": 1}) is None:
+            raise lock_lost(workflow_id)
+        writes = [
+            _guarded(firework, stored.get(firework["fw_id"]))
+            for firework in fireworks
+            if stored.get(firework["fw_id"]) != _version(firework)
+        ]
+        if write_all(launchpad.fireworks, writes) == len(writes):
+            break
+        # Our lock is gone, or somebody (lpad's pause) changed a Firework without asking for it.
     if not launchpad.workflows.replace_one(locked, document).matched_count:
         raise lock_lost(workflow_id)
+
+
+def _versions(launchpad: Any, fireworks: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """By Firework: by what it is known whether it has been changed, as stored now."""
+    found = launchpad.fireworks.find(
+        {"fw_id": {"$in": [firework["fw_id"] for firework in fireworks]}},
+        {"_id": 0, "fw_id": 1, **dict.fromkeys(_VERSION, 1)},
+    )
+    return {firework["fw_id"]: _version(firework) for firework in found}
+
+
+def _version(firework: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: firework.get(field) for field in _VERSION}
+
+
+def _guarded(firework: dict[str, Any], stored: Mapping[str, Any] | None) -> Write:
+    """Replaces a Firework that is as it was `stored`, or inserts one that is not there."""
+    where = {"fw_id": firework["fw_id"]}
+    if stored is None:
+        return Write(where, {"$setOnInsert": firework}, upsert=True)
+    return Write({**where, **stored}, firework)
 
 
 def recover_journal(

@@ -21,6 +21,20 @@ from messaging.errors import PortfireError, ServiceError, UsageError
 
 #: How long a LaunchPad may take to answer the first question, in seconds.
 _CONNECT_SECONDS = 5.0
+#: Unless the LaunchPad file says otherwise: what MongoDB has confirmed, it has on disk. A MongoDB
+#: that is killed loses what it wrote in its last tenth of a second; whoever then goes on with the
+#: next write of several leaves nonsense, and what Pub/Sub was told is done would not be.
+_CERTAIN = {"journal": True}
+#: And how soon pymongo notices that MongoDB is away, in milliseconds. On a connection of its own
+#: it asks for a sign of life: a network that drops packets is found out by the first two together,
+#: 6 s, and whatever hangs is cut off then; by itself no operation has a limit, since on a large
+#: LaunchPad some take minutes. The last is for operations that are begun while it is away.
+_NOTICE = {
+    "heartbeatFrequencyMS": 2000,
+    "connectTimeoutMS": 4000,
+    "serverSelectionTimeoutMS": 3000,
+}
+_SETTINGS: dict[str, Any] = {**_CERTAIN, **_NOTICE}
 #: MongoDB's error codes for documents: BadValue, DollarPrefixedFieldName, DottedFieldName,
 #: BSONObjectTooLarge, and two for documents that an update would make too large.
 _DOCUMENT_CODES = frozenset({2, 52, 57, 10334, 17419, 17420})
@@ -65,6 +79,8 @@ def open_launchpad(file: Path | None) -> Any:
     try:
         # What FireWorks has to say about each workflow is the dispatcher's to say.
         launchpad = LaunchPad.from_file(str(file)) if file else LaunchPad(strm_lvl="ERROR")
+        if not is_embedded(launchpad):
+            launchpad = _careful(launchpad)
     except KeyError as exc:
         raise UsageError(
             f"LaunchPad file {file} cannot be used: it has no {exc.args[0]!r} (the embedded "
@@ -89,6 +105,11 @@ def load_fworker(file: Path | None) -> Any:
 def is_embedded(launchpad: Any) -> bool:
     """Whether this LaunchPad's database is mongomock rather than MongoDB."""
     return type(launchpad.connection).__module__.startswith("mongomock")
+
+
+def is_away(launchpad: Any) -> bool:
+    """Whether MongoDB has not given a sign of life lately; asks nobody."""
+    return not is_embedded(launchpad) and not launchpad.connection.nodes
 
 
 def where(launchpad: Any) -> str:
@@ -130,6 +151,15 @@ def database_errors(action: str) -> Iterator[None]:
 
 def _is_forbidden(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code in _FORBIDDEN_CODES
+
+
+def _careful(launchpad: Any) -> Any:
+    """The same LaunchPad by a client that notices soon when MongoDB is away, and writes safely."""
+    launchpad.connection.close()
+    uri = str(launchpad.host).lower() if launchpad.uri_mode else ""
+    given = {name: value for name, value in _SETTINGS.items() if f"{name.lower()}=" not in uri}
+    kwargs = {**given, **launchpad.mongoclient_kwargs}
+    return type(launchpad).from_dict({**launchpad.to_dict(), "mongoclient_kwargs": kwargs})
 
 
 def _check_connection(launchpad: Any) -> None:

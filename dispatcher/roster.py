@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -37,6 +38,8 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 15.0
 #: A member that has not beaten for so long must ask whether it is still one before it goes on.
 _DOUBT_SECONDS = 8.0
+#: How long leaving may take, in seconds: somebody waits for the end of this process.
+_LEAVE_SECONDS = 2.0
 
 
 class MembershipLostError(PortfireError):
@@ -169,7 +172,7 @@ class Roster:
     def leave(self) -> None:
         """Be a member no longer, so that others take over at once; never raises."""
         try:
-            with database_errors("leave"):
+            with pymongo.timeout(_LEAVE_SECONDS), database_errors("leave"):
                 mine = {"_id": self._owner, "instance": self.instance}
                 self._collection.update_one(mine, {"$set": {"instance": None}})
                 self._collection.delete_one({"_id": self._id})

@@ -55,6 +55,30 @@ def test_an_older_attempt_speaks_only_for_itself() -> None:
     assert table.discard(1) is None
 
 
+def test_an_older_attempts_late_word_does_not_end_the_silence_of_a_newer_one() -> None:
+    table = _table(_entry(attempt=2, running=True, heard=100.0))
+    table.hear(1, 1, 200.0, running=True, executor="e1")
+    assert [entry.launch_id for entry in table.silent(201.0, silence=50.0)] == [1]
+    table.hear(1, 2, 200.0, running=True, executor="e2")
+    assert table.silent(201.0, silence=50.0) == []
+
+
+def test_one_who_gives_a_job_back_may_have_published_it_before_the_loss() -> None:
+    table = _table(_entry(running=True))
+    table.suspect_all(now=100.0)
+    table.hear(1, 1, 101.0, running=False, executor="e1")
+    assert len(table.lost(101.0, silence=5.0)) == 1
+
+
+def test_the_first_word_that_is_read_may_be_of_an_older_attempt() -> None:
+    table = _table(_entry(attempt=2))
+    table.suspect_all(now=100.0)
+    table.read(1, "12:00:00", 101.0)
+    assert (table.lost(102.0, silence=5.0), len(table.lost(107.0, silence=5.0))) == ([], 1)
+    table.read(1, "12:00:30", 130.0)
+    assert table.lost(200.0, silence=5.0) == []
+
+
 def test_a_release_is_overtaken_only_by_another_executors_start() -> None:
     table = _table(_entry())
     assert not table.runs_elsewhere(1, "e1")

@@ -14,6 +14,7 @@ from dispatcher.in_flight import InFlightTable
 from dispatcher.launch_documents import NOTE, attempt_of
 from dispatcher.outbox import Outbox
 from dispatcher.reconciliation import Reconciliation, Running
+from dispatcher.updates import Verdict
 from messaging.names import Names
 from messaging.pubsub import PubSub
 from messaging.wire import Cancel, LaunchJob
@@ -139,6 +140,25 @@ def test_what_runs_in_silence_is_published_again_and_given_up_at_last(
     first.checks.republish_silent(100.0)
     assert len(first.sent.attempts) == 3
     assert "given up after 3 times" in first.refused[0]
+
+
+def test_an_older_attempts_late_ping_does_not_keep_a_lost_job_from_being_published_again(
+    first: _Site,
+) -> None:
+    first.claim()
+    [claim] = first.bench.held.load(first.bench.held.ids())
+    first.bench.updates.start(started(claim))
+    long_ago = time.monotonic() - 200.0
+    first.table.hear(claim.launch_id, 1, long_ago, running=True, executor="cut off")
+    first.checks.republish_silent(100.0)
+    first.courier.deliver()
+    first.table.hear(claim.launch_id, 2, long_ago, running=True, executor="dead, as its message")
+    first.table.hear(claim.launch_id, 1, time.monotonic(), running=True, executor="cut off")
+    assert first.bench.updates.ping(ping(claim, 1)) is Verdict.UNWANTED
+    first.checks.keep_up(first.bench.held.all())
+    first.checks.republish_silent(100.0)
+    first.courier.deliver()
+    assert first.sent.attempts == [1, 2, 3]
 
 
 def test_an_executors_word_to_a_colleague_ends_the_silence(first: _Site, second: _Site) -> None:

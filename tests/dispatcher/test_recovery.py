@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fireworks import FWAction, LaunchPad, Workflow
 
-import dispatcher.stored_workflow
+import dispatcher.locked_workflow
 from dispatcher.held_launches import needs_publishing
 from dispatcher.journal import Holder
 from dispatcher.refresh import Refresher
@@ -57,8 +57,8 @@ def test_an_interrupted_commit_is_finished_once(
     [claim] = first.claim()
     name, when = POINTS[where]
     with monkeypatch.context() as patch:
-        original = getattr(dispatcher.stored_workflow, name)
-        patch.setattr(dispatcher.stored_workflow, name, _dying(original, when))
+        original = getattr(dispatcher.locked_workflow, name)
+        patch.setattr(dispatcher.locked_workflow, name, _dying(original, when))
         with pytest.raises(CutOff):
             first.updates.finish(finished(claim, action=_grow()))
     second = Workbench(launchpad)
@@ -167,7 +167,7 @@ def test_a_recovery_that_is_cut_off_is_finished_by_the_next(
     ended = finished(claim, action=_grow())
     second = Workbench(launchpad)
     for module, act in (
-        ("dispatcher.stored_workflow", lambda: first.updates.finish(ended)),
+        ("dispatcher.locked_workflow", lambda: first.updates.finish(ended)),
         ("dispatcher.journal", second.store.recover),
     ):
         with monkeypatch.context() as patch:

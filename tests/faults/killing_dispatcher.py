@@ -1,9 +1,10 @@
-"""A dispatcher that is killed (SIGKILL) at a chosen point, as a power cut would.
+"""A dispatcher that is killed (SIGKILL) or stopped (SIGSTOP) at a chosen point.
 
-    python killing_dispatcher.py POINT before|after N dispatcher -l my_launchpad.yaml ...
+    python killing_dispatcher.py POINT before|after|stop N dispatcher -l my_launchpad.yaml ...
 
 POINT is ``module:name.of.function``, perhaps with ``@collection`` for a method of pymongo's
-Collection; the process dies before or after the Nth call of it.
+Collection; the process dies before or after the Nth call of it, as by a power cut, or is stopped
+before it, as on a suspended machine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import portfire
 
 
 def arm(point: str, when: str, number: int) -> None:
-    """Wrap the function so that its Nth call is the last thing that happens."""
+    """Wrap the function so that its Nth call is the last thing that happens, for now or ever."""
     target, _, collection = point.partition("@")
     module, _, path = target.partition(":")
     owner: Any = importlib.import_module(module)
@@ -33,10 +34,10 @@ def arm(point: str, when: str, number: int) -> None:
         if collection and args[0].name != collection:
             return original(*args, **kwargs)
         last = next(calls) == number
-        if last and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if last and when != "after":
+            os.kill(os.getpid(), signal.SIGSTOP if when == "stop" else signal.SIGKILL)
         result = original(*args, **kwargs)
-        if last:
+        if last and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 

@@ -12,7 +12,7 @@ from tests.faults.ledger import check_completed_once, wait_for_all
 from tests.faults.site import LEASE_SECONDS, REPOSITORY, Site
 
 _DRIVER = str(REPOSITORY / "tests" / "faults" / "killing_dispatcher.py")
-_STORED = "dispatcher.stored_workflow"
+_LOCKED = "dispatcher.locked_workflow"
 _COMMIT = "dispatcher.workflow_batch:WorkflowBatch.commit"
 _REFRESH = "dispatcher.refresh:Refresher._refresh"
 
@@ -26,16 +26,16 @@ CLAIMING = {
 APPLYING = {
     "an update taken, nothing written": ("dispatcher.updates:Updates.finish_all", 1),
     "the launch written, the workflow not": (_REFRESH, 1),
-    "locked and refreshed in memory": (f"{_STORED}:LockedWorkflow.commit", 1),
-    "ids given to additions": (f"{_STORED}:write_journal", 1),
-    "journal written, documents not": (f"{_STORED}:write_documents", 1),
+    "locked and refreshed in memory": (f"{_LOCKED}:LockedWorkflow.commit", 1),
+    "ids given to additions": (f"{_LOCKED}:write_journal", 1),
+    "journal written, documents not": (f"{_LOCKED}:write_documents", 1),
     "Fireworks written, the workflow not": (
         "pymongo.collection:Collection.replace_one@workflows",
         1,
     ),
-    "documents written, journal not cleared": (f"{_STORED}:clear_journal", 1),
+    "documents written, journal not cleared": (f"{_LOCKED}:clear_journal", 1),
     "all written, the update not acked": ("messaging.pubsub:PubSub.acknowledge", 1),
-    "a second journal half-way": (f"{_STORED}:write_documents", 2),
+    "a second journal half-way": (f"{_LOCKED}:write_documents", 2),
     # Three generations have to be claimed, so there is a third.
     "a later workflow write of many": (_COMMIT, 3),
 }
@@ -68,7 +68,7 @@ def test_a_dispatcher_killed_again_and_again_makes_progress(
     launchpad.add_wf(tasks.growing(log))
     site.start_executor(threads=2)
     # The second one dies of carrying out what the first one left.
-    for point in (f"{_STORED}:write_documents", "dispatcher.journal:clear_journal"):
+    for point in (f"{_LOCKED}:write_documents", "dispatcher.journal:clear_journal"):
         dispatcher = site.start_dispatcher(driver=[_DRIVER, point, "before", "1"])
         assert dispatcher.wait() == -9, dispatcher.said
     site.start_dispatcher()

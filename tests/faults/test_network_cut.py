@@ -6,6 +6,7 @@ nor of a message whose ack was lost.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -49,27 +50,51 @@ def cut_for(network: Network, seconds: float) -> None:
     network.mend()
 
 
+@contextmanager
+def far_mongodb(network: Network) -> Iterator[tuple[MongoAddress, LaunchPad]]:
+    """A MongoDB across the network, with an empty LaunchPad on it."""
+    with (
+        MongoServer(host=network.host, before=network.enter) as server,
+        opened(server.address) as launchpad,
+    ):
+        launchpad.reset("", require_password=False)
+        yield server.address, launchpad
+
+
 def test_after_the_network_to_mongodb_was_cut_the_dispatcher_goes_on(
     network: Network, tmp_path: Path, log: Path
 ) -> None:
-    with MongoServer(host=network.host, before=network.enter) as server:
-        with opened(server.address) as launchpad:
-            launchpad.reset("", require_password=False)
-            launchpad.add_wf(tasks.fan(log, width=60, seconds=0.2))
-            with Site(tmp_path, launchpad) as site:
-                site.start_broker()
-                dispatcher = site.start_dispatcher(max_in_flight=6)
-                site.start_executor(threads=2)
-                wait_until(lambda: len(tasks.ended(log)) > 4, what="the middle of the workflow")
-                cut_for(network, 8.0)
-                with opened(server.address) as fresh:
-                    wait_for_all(fresh, _RECOVERY)
-                    check_completed_once(fresh)
-                    names = set(states(fresh))
-                assert dispatcher.is_alive
-        runs = Counter(tasks.ended(log))
-        assert set(runs) == names
-        assert set(runs.values()) == {1}
+    with far_mongodb(network) as (address, launchpad), Site(tmp_path, launchpad) as site:
+        launchpad.add_wf(tasks.fan(log, width=30, seconds=0.1))
+        site.start_broker()
+        dispatcher = site.start_dispatcher(max_in_flight=6)
+        site.start_executor(threads=2)
+        wait_until(lambda: len(tasks.ended(log)) > 4, what="the middle of the workflow")
+        network.cut()
+        # In 10 s, not after TCP's minutes.
+        wait_until(lambda: "MongoDB is away" in dispatcher.said, 25.0, "the dispatcher to notice")
+        network.mend()
+        with opened(address) as fresh:
+            wait_for_all(fresh, _RECOVERY)
+            check_completed_once(fresh)
+            names = set(states(fresh))
+        assert dispatcher.is_alive
+    runs = Counter(tasks.ended(log))
+    assert set(runs) == names
+    assert set(runs.values()) == {1}
+
+
+def test_a_dispatcher_that_is_cut_off_from_mongodb_ends_soon_when_told_to(
+    network: Network, tmp_path: Path
+) -> None:
+    with far_mongodb(network) as (_, launchpad), Site(tmp_path, launchpad) as site:
+        site.start_broker()
+        dispatcher = site.start_dispatcher()
+        wait_until(lambda: "dispatching " in dispatcher.said, what="the dispatcher")
+        network.cut()
+        dispatcher.send(signal.SIGTERM)
+        assert dispatcher.wait(25.0) == 0, dispatcher.said
+        network.mend()  # for the test's own client, which says goodbye
 
 
 def test_after_the_network_to_the_broker_was_cut_for_longer_than_a_lease_all_goes_on(
