@@ -103,10 +103,11 @@ class Monitor:
         return text.append(f" · {len(self._running)} running {names}", style="dim")
 
 
-def _merged(earlier: JobMetrics | None, later: JobMetrics) -> JobMetrics:
-    """The later end, with what only the executor knew."""
-    if earlier is None:
-        return later
+def _merged(one: JobMetrics | None, other: JobMetrics) -> JobMetrics:
+    """The later end, with what only the executor knew. Either may have come first."""
+    if one is None:
+        return other
+    earlier, later = sorted((one, other), key=lambda record: record.finished)
     return dataclasses.replace(
         earlier, state=later.state, phase=later.phase, reason=later.reason, name=later.name
     )
