@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Half a minute of trying again, not half an hour, where somebody waits for the end.
+_FOR_ONE_WHO_WAITS = {"PORTFIRE_INFRASTRUCTURE_RETRIES": "5"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -112,7 +115,7 @@ def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
             "predecessors_dead": True,
             "drain": True,
         },
-        environ=os.environ,
+        environ={**_FOR_ONE_WHO_WAITS, **os.environ},
     )
     return Dispatcher(dispatcher_settings, source.launchpad, source.fworker, settings.connect())
 

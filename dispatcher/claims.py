@@ -8,7 +8,7 @@ message is published, its id as the launch's reservation id: `needs_publishing` 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,11 @@ from pymongo.errors import PyMongoError
 from dispatcher.bulk import Write, write_all
 from dispatcher.held_launches import Claim, HeldLaunches
 from dispatcher.launch_documents import ACTIVE, Claimant, noted, now_as_text, reserved_launch
+from dispatcher.retries import retries_of
 from dispatcher.set_aside import SetAside
 from dispatcher.stored_workflow import WorkflowStore
+from dispatcher.workflow_copy import WorkflowCopy
+from messaging.retries import DEFAULT_RETRIES, Retries
 from messaging.wire import LaunchJob
 
 log = logging.getLogger(__name__)
@@ -51,7 +54,10 @@ class Claims:
         held: HeldLaunches,
         claimant: Claimant,
         fworker: Any,
+        retries: Retries = DEFAULT_RETRIES,
     ) -> None:
+        """`retries` are those of jobs whose Firework says nothing else."""
+        self._retries = retries
         self._launchpad = launchpad
         self._store = store
         self._held = held
@@ -63,6 +69,8 @@ class Claims:
         #: Fireworks that cannot be claimed now, and those that were told of.
         self._hopeless = SetAside(_HOPELESS_SECONDS)
         self._told: set[int] = set()
+        #: Whether `claim` left nothing READY.
+        self._all_claimed = False
 
     def claim(self, limit: int) -> list[Claim]:
         """Reserve up to `limit` READY Fireworks of the pool, highest priority first.
@@ -71,6 +79,7 @@ class Claims:
         """
         claimed: list[Claim] = []
         tried: set[int] = set()
+        self._all_claimed = False
         while len(claimed) < limit:
             left_alone = self._hopeless.fw_ids | self._store.busy_fw_ids | tried
             candidates = self._candidates(limit - len(claimed), left_alone)
@@ -79,12 +88,30 @@ class Claims:
             tried |= {candidate["fw_id"] for candidate in candidates}
             if len(some) == len(candidates):
                 break  # there are no more, or they are enough
+        self._all_claimed = len(claimed) < limit
         return claimed
+
+    def claim_freed(self, ready: Mapping[int, WorkflowCopy], limit: int) -> list[Claim]:
+        """Reserve those of these Fireworks, READY since just now, that are the pool's.
+
+        Their workflows are locked, and the caller's to write. None when others may have been READY
+        before them: it is for `claim` to say who is first.
+        """
+        if not self._all_claimed or len(ready) > limit:
+            return []
+        candidates = self._candidates(limit, self._hopeless.fw_ids, among=list(ready))
+        return self._reserve_in(
+            ready, [firework for firework in candidates if not _may_be_duplicate(firework)]
+        )
+
+    def leave_some(self) -> None:
+        """There may be READY Fireworks that `claim` was not called for."""
+        self._all_claimed = False
 
     def _claim_of(self, candidates: Sequence[dict[str, Any]]) -> list[Claim]:
         """Reserve these, as far as possible, in their order."""
         order = {candidate["fw_id"]: place for place, candidate in enumerate(candidates)}
-        duplicable = [fw["fw_id"] for fw in candidates if fw["spec"].get("_dupefinder")]
+        duplicable = [fw["fw_id"] for fw in candidates if _may_be_duplicate(fw)]
         claimed = self._claim_unless_duplicates(duplicable)
         plain = [fw for fw in candidates if fw["fw_id"] not in duplicable]
         claimed += self._reserve(plain)
@@ -106,13 +133,18 @@ class Claims:
         return any(_has_waiting_child(workflow, active) for workflow in workflows)
 
     def job(self, claim: Claim, attempt: int, max_attempts: int) -> LaunchJob:
-        """The job message of a claim."""
+        """The job message of a claim; raises JobError, ValueError or TypeError: there can be none.
+
+        `max_attempts` is that of jobs whose Firework says nothing else.
+        """
         assert claim.firework is not None
+        max_attempts, retries = retries_of(claim.firework["spec"], max_attempts, self._retries)
         firework = {**claim.firework, "state": "RUNNING", "launches": [], "archived_launches": []}
         return LaunchJob(
             job=claim.job_id,
             attempt=attempt,
             max_attempts=max_attempts,
+            retries=retries,
             pool=self._claimant.pool,
             launch_id=claim.launch_id,
             fw_id=claim.fw_id,
@@ -134,8 +166,12 @@ class Claims:
             [Write(where, {"$set": fields}) for where, fields in updates],
         )
 
-    def _candidates(self, limit: int, left_alone: set[int]) -> list[dict[str, Any]]:
+    def _candidates(
+        self, limit: int, left_alone: set[int], among: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
         conditions = [{"state": "READY"}, self._fworker.query]
+        if among is not None:
+            conditions.append({"fw_id": {"$in": list(among)}})
         if left_alone:
             conditions.append({"fw_id": {"$nin": sorted(left_alone)}})
         sort = [("spec._priority", DESCENDING)]
@@ -153,17 +189,22 @@ class Claims:
         batch = self._store.batch(fw_ids, await_colleagues=False)
         for fw_id in batch.missing:
             self._give_up(fw_id, f"Firework {fw_id} belongs to no workflow")
-        prepared = self._prepare([fw for fw in fireworks if batch.of(fw["fw_id"])])
-        claims = self._taken(prepared)
-        named = []
-        for claim in claims:
-            copy = batch.of(claim.fw_id)
-            assert copy is not None
-            copy.set_state(claim.fw_id, "RESERVED")
-            named.append(replace(claim, workflow=copy.name))
+        copies = {fw_id: copy for fw_id in fw_ids if (copy := batch.of(fw_id)) is not None}
+        claims = self._reserve_in(copies, [fw for fw in fireworks if fw["fw_id"] in copies])
         # A lock that was taken from us: the workflow's copy of a state on the way is for display.
         batch.commit()
-        return named
+        return claims
+
+    def _reserve_in(
+        self, copies: Mapping[int, WorkflowCopy], fireworks: Sequence[dict[str, Any]]
+    ) -> list[Claim]:
+        """The same for Fireworks whose workflows are locked, without writing these."""
+        claims = []
+        for claim in self._taken(self._prepare(fireworks)):
+            copy = copies[claim.fw_id]
+            copy.set_state(claim.fw_id, "RESERVED")
+            claims.append(replace(claim, workflow=copy.name))
+        return claims
 
     def _prepare(self, fireworks: Sequence[dict[str, Any]]) -> list[Claim]:
         """Write a launch document for each of these."""
@@ -244,6 +285,10 @@ class Claims:
             {}, {"$inc": {"next_launch_id": count}}
         )
         return int(counter["next_launch_id"])
+
+
+def _may_be_duplicate(firework: Mapping[str, Any]) -> bool:
+    return bool(firework["spec"].get("_dupefinder"))
 
 
 def _has_waiting_child(workflow: dict[str, Any], fw_ids: Iterable[int]) -> bool:

@@ -11,6 +11,7 @@ from dispatcher.claims import Claims, Published
 from dispatcher.held_launches import Claim
 from dispatcher.in_flight import InFlight, InFlightTable
 from dispatcher.outbox import Outbox, too_large
+from messaging.errors import JobError
 from messaging.wire import LaunchJob
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ class Courier:
         try:
             job = self._claims.job(parcel.claim, parcel.attempt, self._max_attempts)
             reason = too_large(job)
+        except JobError as exc:
+            return None, f"Firework {parcel.claim.fw_id}: {exc}"
         except (ValueError, TypeError) as exc:  # pydantic's errors are ValueErrors
             fw_id, first_line = parcel.claim.fw_id, str(exc).splitlines()[0]
             return None, f"Firework {fw_id} cannot be sent as JSON: {first_line}"

@@ -21,7 +21,7 @@ from typing import Any
 
 from dispatcher.applier import Counts
 from dispatcher.beats import Beats
-from dispatcher.launchpad import database_errors, where
+from dispatcher.launchpad import database_errors, is_away, where
 from dispatcher.parts import Parts
 from dispatcher.ready_watch import ReadyWatch
 from dispatcher.receiver import Receiver
@@ -63,7 +63,6 @@ class Dispatcher:
         self._next_check = 0.0
         self._next_drained_look = 0.0
         self._lost_membership: MembershipLostError | None = None
-        self._claiming = True
         #: Something has become READY, or room for it.
         self._woken = False
         self._quiet_seconds: float | None = None
@@ -95,7 +94,8 @@ class Dispatcher:
                 self._leave()
                 parts.announcements.close()
                 self._pubsub.close()
-                parts.roster.leave()
+                if not is_away(self._launchpad):
+                    parts.roster.leave()
         if self._lost_membership is not None:
             raise self._lost_membership
         return self.counts
@@ -109,7 +109,7 @@ class Dispatcher:
 
     def stop_claiming(self) -> None:
         """Claim nothing more, but go on applying results. Thread-safe."""
-        self._claiming = False
+        self._parts.may_claim = False
 
     def settle(self, quiet_seconds: float = 0.5) -> None:
         """Make `run` return once no update has come for so long. Thread-safe."""
@@ -188,8 +188,8 @@ class Dispatcher:
                 return
 
     def _leave(self) -> None:
-        if self._failing:
-            return  # MongoDB is away, most likely: not worth another wait
+        if is_away(self._launchpad):
+            return
         try:
             with database_errors("tidy up"):
                 self._parts.store.leave()
@@ -229,25 +229,22 @@ class Dispatcher:
                 parts.applier.apply(deliveries)
                 parts.window.ended(self.counts.completed + self.counts.fizzled - before)
             self._woken |= bool(deliveries)
-            if self._claiming:
-                self._claim()
             published = parts.courier.deliver()
+            if parts.may_claim:
+                self._claim()
+            published += parts.courier.deliver()
             self._check()
         return bool(deliveries or published)
 
     def _claim(self) -> None:
         """Claim as much as may be in flight; not for a few, as long as there is plenty."""
         parts, now = self._parts, time.monotonic()
-        in_flight, limit = parts.in_flight, parts.limit
-        room = limit - in_flight
-        few = in_flight >= _PLENTY and room < limit // 4
-        if room <= 0 or few:
-            return
-        if parts.pace.is_due(now, woken=self._woken):
+        few = parts.in_flight >= _PLENTY and parts.room < parts.limit // 4
+        if parts.room <= 0 or few:
+            parts.claims.leave_some()
+        elif parts.pace.is_due(now, woken=self._woken):
             self._woken = False
-            claimed = parts.claims.claim(room)
-            self.counts.claimed += len(claimed)
-            parts.courier.take(claimed)
+            parts.claim()
 
     def _check(self) -> None:
         parts, now = self._parts, time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from dispatcher.applier import DISPATCHER, Applier, Counts, ended_by_dispatcher
 from dispatcher.claims import Claims
 from dispatcher.courier import Courier, Parcel
 from dispatcher.executors import Executors
-from dispatcher.held_launches import HeldLaunches
+from dispatcher.held_launches import Claim, HeldLaunches
 from dispatcher.housekeeping import Housekeeping
 from dispatcher.in_flight import InFlightTable
 from dispatcher.journal import Holder
@@ -31,6 +31,7 @@ from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.topology_watch import TopologyCare
 from dispatcher.updates import Updates
 from dispatcher.window import Window
+from dispatcher.workflow_copy import WorkflowCopy
 from events.publisher import EventPublisher
 from messaging.pubsub import PubSub
 
@@ -51,6 +52,8 @@ class Parts:
         owner = f"portfire/{settings.prefix}/{settings.pool}"
         self._log_refusal = log_refusal
         self.is_embedded = is_embedded(launchpad)
+        #: Whether anything more is to be claimed.
+        self.may_claim = True
         self.counts = Counts()
         self.errors = RecentErrors()
         self.inbox = Inbox()
@@ -61,11 +64,11 @@ class Parts:
         self.roster = Roster(launchpad, owner, others_are_dead=settings.predecessors_dead)
         instance = self.roster.instance
         self.store = WorkflowStore(launchpad, Holder(owner, instance))
-        updates = Updates(launchpad, self.store)
+        updates = Updates(launchpad, self.store, self._claim_freed)
         outbox = Outbox(pubsub, names)
         claimant = Claimant(prefix=settings.prefix, pool=settings.pool, dispatcher=instance)
         held = HeldLaunches(launchpad, claimant)
-        self.claims = Claims(launchpad, self.store, held, claimant, fworker)
+        self.claims = Claims(launchpad, self.store, held, claimant, fworker, settings.retries)
         self.announcements = Announcements(launchpad, EventPublisher(pubsub, names, DISPATCHER))
         self.settlement = Settlement(pubsub)
         self.applier = Applier(
@@ -119,6 +122,11 @@ class Parts:
         """How many that may be."""
         return self.window.share(self.executors.slots, self.housekeeping.members)
 
+    @property
+    def room(self) -> int:
+        """How many more that are; none, or less, when there are as many already."""
+        return self.limit - self.in_flight
+
     def pool_in_flight(self) -> int:
         """Jobs of the whole pool in flight, as far as this dispatcher knows."""
         if self.housekeeping.members == 1:
@@ -136,6 +144,18 @@ class Parts:
             "errors": self.errors.report(),
             "time": time.time(),
         }
+
+    def claim(self) -> None:
+        """Claim as much as may be in flight."""
+        self._take(self.claims.claim(self.room))
+
+    def _claim_freed(self, ready: Mapping[int, WorkflowCopy]) -> None:
+        if self.may_claim and self.room > 0:
+            self._take(self.claims.claim_freed(ready, self.room))
+
+    def _take(self, claims: Sequence[Claim]) -> None:
+        self.counts.claimed += len(claims)
+        self.courier.take(claims)
 
     def _note_loss(self) -> None:
         self.housekeeping.note_loss()

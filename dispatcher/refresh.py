@@ -11,7 +11,7 @@ Both may be repeated: an interrupted one leaves its locks; `WorkflowStore.recove
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,12 +75,24 @@ class _Member:
         )
 
 
+#: Told of Fireworks that have become READY, with their workflows, which are locked.
+OnReady = Callable[[Mapping[int, WorkflowCopy]], None]
+
+
+def leave_to_claim(_ready: Mapping[int, WorkflowCopy]) -> None:
+    """They are claimed like all others, later."""
+
+
 class Refresher:
     """Refreshes Fireworks for one dispatcher. Not thread-safe; raises pymongo's errors."""
 
-    def __init__(self, launchpad: Any, store: WorkflowStore) -> None:
+    def __init__(
+        self, launchpad: Any, store: WorkflowStore, on_ready: OnReady = leave_to_claim
+    ) -> None:
+        """`on_ready` may claim them, and say so in the workflows."""
         self._launchpad = launchpad
         self._store = store
+        self._on_ready = on_ready
 
     def refresh(self, launches: Sequence[Mapping[str, Any]]) -> Refreshed:
         """Carry the ends of these launches (their documents) as far as they reach."""
@@ -114,24 +126,30 @@ class Refresher:
                 of_workflow.setdefault(copy.id, (copy, []))[1].append(member)
             else:
                 log.warning("Firework %d belongs to no workflow", member.fw_id)
-        for copy, some in self._end_plainly(list(of_workflow.values())):
+        others, ready = self._end_plainly(list(of_workflow.values()))
+        for copy, some in others:
             self._leave_to_fireworks(batch, copy, some, result)
+        if ready:
+            self._on_ready(ready)
         lost = batch.commit()
         result.busy |= {member.launch_id for member in members if member.fw_id in lost}
 
     def _end_plainly(
         self, workflows: Sequence[tuple[WorkflowCopy, list[_Member]]]
-    ) -> list[tuple[WorkflowCopy, list[_Member]]]:
-        """Write what is plain; gives the workflows in which something is not."""
+    ) -> tuple[list[tuple[WorkflowCopy, list[_Member]]], dict[int, WorkflowCopy]]:
+        """Write what is plain; gives the workflows in which something is not, and the Fireworks
+        that have become READY in the others.
+        """
         plans = [_Plan(copy, members) for copy, members in workflows]
         children = self._children(plans)
         now = now_as_text()
         plain = [plan for plan in plans if plan.settle(children)]
         writes = [write for plan in plain for write in plan.writes(now)]
         if write_all(self._launchpad.fireworks, writes) == len(writes):
-            return [(plan.copy, plan.members) for plan in plans if not plan.is_plain]
+            ready = {fw_id: plan.copy for plan in plain for fw_id in plan.ready}
+            return [(plan.copy, plan.members) for plan in plans if not plan.is_plain], ready
         # Somebody changed a Firework without a lock, such as lpad's pause.
-        return [(plan.copy, plan.members) for plan in plans]
+        return [(plan.copy, plan.members) for plan in plans], {}
 
     def _children(self, plans: Iterable[_Plan]) -> dict[int, dict[str, Any]]:
         wanted = [fw_id for plan in plans if plan.is_plain for fw_id in plan.freed]
@@ -241,7 +259,7 @@ class _Plan:
             self._is_plain_child(fw_id, children.get(fw_id)) for fw_id in self.freed
         )
         if self.is_plain:
-            for fw_id in self._ready:
+            for fw_id in self.ready:
                 self.copy.set_state(fw_id, "READY")
         return self.is_plain
 
@@ -263,12 +281,13 @@ class _Plan:
                 {"fw_id": fw_id, "state": "WAITING"},
                 {"$set": {"state": "READY", "updated_on": now}},
             )
-            for fw_id in self._ready
+            for fw_id in self.ready
         ]
         return ended + ready
 
     @property
-    def _ready(self) -> list[int]:
+    def ready(self) -> list[int]:
+        """Children that become READY."""
         return sorted(fw_id for fw_id in self.freed if not self.copy.has_fizzled_parent(fw_id))
 
     def _is_plain_child(self, fw_id: int, child: Mapping[str, Any] | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from dispatcher.retries import MOST_RETRIES
+from messaging.retries import DEFAULT_RETRIES, Retries
 from messaging.settings import PubSubSettings
 
 
@@ -28,9 +30,26 @@ class DispatcherSettings(PubSubSettings):
     max_attempts: int = Field(
         default=5,
         ge=1,
-        description="Deliveries without a result after which a launch is FIZZLED: it probably "
-        "kills its executors. Jobs given back on a soft stop do not count.",
+        description="Deaths of its process or its executors after which a launch is FIZZLED: it "
+        "probably kills them. Jobs given back on a soft stop do not count.",
         json_schema_extra={"env": "PORTFIRE_MAX_ATTEMPTS"},
+    )
+    infrastructure_retries: int = Field(
+        default=DEFAULT_RETRIES.infrastructure,
+        ge=0,
+        le=MOST_RETRIES,
+        description="How many times a launch runs again because its store, registry or Docker "
+        "Engine is away, after pauses that grow from 1 s to 1 minute: the default is enough for "
+        "about half an hour.",
+        json_schema_extra={"env": "PORTFIRE_INFRASTRUCTURE_RETRIES"},
+    )
+    error_retries: int = Field(
+        default=DEFAULT_RETRIES.error,
+        ge=0,
+        le=MOST_RETRIES,
+        description="How many times a launch runs again after an error of its own: an exception "
+        "of its task, an exit code, a missing file.",
+        json_schema_extra={"env": "PORTFIRE_ERROR_RETRIES"},
     )
     lease_seconds: float = Field(
         default=60.0,
@@ -96,3 +115,8 @@ class DispatcherSettings(PubSubSettings):
     drain: bool = Field(
         default=False, description="Stop when nothing is left to run, as rlaunch rapidfire does."
     )
+
+    @property
+    def retries(self) -> Retries:
+        """Of jobs whose Firework says nothing else."""
+        return Retries(infrastructure=self.infrastructure_retries, error=self.error_retries)

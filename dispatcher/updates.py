@@ -26,7 +26,7 @@ from dispatcher.launch_documents import (
     started_launch,
     unstarted_history,
 )
-from dispatcher.refresh import Refreshed, Refresher
+from dispatcher.refresh import OnReady, Refreshed, Refresher, leave_to_claim
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.wire import Finished, LaunchUpdate, Ping, Released, Started
@@ -54,10 +54,13 @@ class Updates:
     A WorkflowBusyError means that the same update must be applied again later.
     """
 
-    def __init__(self, launchpad: Any, store: WorkflowStore) -> None:
+    def __init__(
+        self, launchpad: Any, store: WorkflowStore, on_ready: OnReady = leave_to_claim
+    ) -> None:
+        """`on_ready` is as of the Refresher."""
         self._launchpad = launchpad
         self._store = store
-        self._refresher = Refresher(launchpad, store)
+        self._refresher = Refresher(launchpad, store, on_ready)
         #: Launches that ended here, with their state, whose workflows do not know it yet.
         self._ended: dict[int, str] = {}
 

@@ -1,12 +1,13 @@
 """The executor daemon: its parts, its start, and its stop.
 
 Threads: ``puller`` (`Intake`), ``slot-N`` (`Slot`, each with a child process), ``outbox``,
-``lease-*`` (`LeaseKeeper`), ``control``, ``heartbeat``, and the events' publisher. Files are moved
-by a process of its own (`Transfers`), which ends after the slots.
+``backoff``, ``lease-*`` (`LeaseKeeper`), ``control``, ``heartbeat``, and the events' publisher.
+Files are moved by a process of its own (`Transfers`), which ends after the slots.
 
 The stop, in this order:
 
-1. say so (``executor.draining``), pull no more, give back what no slot has taken;
+1. say so (``executor.draining``), pull no more, give back what no slot has taken, and at once what
+   was to run again later;
 2. let running jobs finish, with leases, control and events as ever: for ``grace_seconds``; for as
    long as they need when the stop has no hurry; not at all when the machine is about to go;
 3. interrupt the others: each is asked, after some seconds killed, and given back;
@@ -27,6 +28,7 @@ from types import TracebackType
 
 from executor.announcer import Announcer, event_publisher
 from executor.appetite import Appetite
+from executor.backoff import Backoff
 from executor.cancellations import Cancellations
 from executor.control import ControlListener
 from executor.drain import drain
@@ -86,12 +88,12 @@ class Executor:
 
     @property
     def running_jobs(self) -> int:
-        """How many jobs it holds now."""
-        return len(self._jobs.all())
+        """How many jobs it holds now, without those that only wait to run again."""
+        return self._jobs.working()
 
     @property
     def idle_seconds(self) -> float:
-        """For how long it has held no job; 0.0 when it holds one, or has not started yet."""
+        """For how long it has had nothing to do; 0.0 when it has, or has not started yet."""
         return self._jobs.idle_seconds() if self._started else 0.0
 
     @property
@@ -157,12 +159,14 @@ class Executor:
         parts.callback(self._control.stop)
         parts.callback(lambda: self._keeper.stop(self._flush_seconds()))
         parts.callback(lambda: self._outbox.stop(self._flush_seconds()))
+        parts.callback(self._backoff.stop)
         parts.callback(self._end_slots)
         parts.callback(self._intake.stop)
         parts.callback(self._heartbeat.stop)
         parts.callback(self._household.housekeeping.stop)
         self._keeper.start()
         self._outbox.start()
+        self._backoff.start()
         self._subscriptions.ensure()
         if self.settings.control:
             self._control.start()
@@ -193,6 +197,7 @@ class Executor:
             self._stopped = True
             self._announcer.draining()
             self._intake.stop()
+            self._backoff.hurry()
             drain(self._jobs, self.settings.grace_seconds, self._stop, self._announcer.draining)
             deadline = time.monotonic() + self._flush_seconds()
             self._end_slots()
@@ -216,6 +221,7 @@ class Executor:
         cancellations = Cancellations()
         self._subscriptions = Subscriptions(self._pubsub, self.settings, updates)
         self._outbox = Outbox(self._pubsub.publish, self._helper_died, self._patience)
+        self._backoff = Backoff(self._helper_died)
         self._keeper = LeaseKeeper(
             self._pubsub,
             self._subscriptions.jobs,
@@ -230,6 +236,7 @@ class Executor:
             outbox=self._outbox,
             keeper=self._keeper,
             jobs=self._jobs,
+            backoff=self._backoff,
             on_child_death=self.settings.on_child_death,
             on_outage=self.settings.on_outage,
         )

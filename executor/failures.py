@@ -63,5 +63,11 @@ def phase_error(phase: Phase, exc: PortfireError | OSError) -> PhaseError:
 
 def one_line(exc: BaseException) -> str:
     """What `exc` says, on one line, at most 500 characters."""
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return text if len(text) <= 500 else text[:497] + "..."
+    return shortened(str(exc), 500) or type(exc).__name__
+
+
+def shortened(text: str, limit: int) -> str:
+    """`text` on one line of at most `limit` characters."""
+    # A file's name may hold what cannot be sent.
+    line = " ".join(text.encode(errors="replace").decode().split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."

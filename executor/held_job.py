@@ -17,7 +17,7 @@ from messaging.names import DEFAULT_POOL
 from messaging.pubsub import Received
 from messaging.wire import LaunchJob, RawJob
 
-#: Deliveries after which a raw job gets an error reply instead of another executor to kill.
+#: Crashes after which a raw job gets an error reply instead of another executor to kill.
 RAW_MAX_ATTEMPTS = 5
 
 
@@ -53,6 +53,8 @@ class HeldJob:
     reported: bool = False
     #: Whether it goes on as another message: that one is not a second delivery of this one.
     passed_on: bool = False
+    #: Whether it only waits to be published again.
+    resting: bool = False
     #: Seconds that it has to stop before it is killed.
     patience: float = KILL_AFTER_SECONDS
     #: Why it was stopped from outside, if it was.
@@ -98,14 +100,30 @@ class HeldJob:
 
     @property
     def max_attempts(self) -> int:
-        """Deliveries after which it is not run any more."""
+        """Deaths after which it is not run any more."""
         return self.job.max_attempts if isinstance(self.job, LaunchJob) else RAW_MAX_ATTEMPTS
 
     @property
-    def deliveries(self) -> int:
-        """How often it has been delivered, this time included; 0 when nobody counts."""
-        count = self.message.delivery_attempt
-        return count + self.job.delivered_before if count else 0
+    def silences(self) -> int:
+        """Deliveries before this one whose executors never said what became of them, as far as
+        they are counted.
+        """
+        earlier = max(0, self.message.delivery_attempt - 1)
+        return earlier + self.job.delivered_before
+
+    @property
+    def deaths(self) -> int:
+        """How often it has, or may have, killed its process or its executor."""
+        return self.silences + self.failures("crash")
+
+    @property
+    def ran_before(self) -> bool:
+        """Whether an earlier try may have left something."""
+        return self.attempt > 1 or self.silences > 0 or bool(self.job.history)
+
+    def failures(self, cause: str) -> int:
+        """How many tries before this one failed for this cause."""
+        return sum(failure.cause == cause for failure in self.job.history)
 
     def event_fields(self) -> dict[str, Any]:
         """The fields that all events about it carry."""
@@ -175,11 +193,11 @@ class HeldJob:
 def key_of(job: LaunchJob | RawJob, message: Received) -> str:
     """The same for two deliveries of the same work.
 
-    The id of a raw job is its sender's to choose, and may come again on purpose. A launch that runs
-    again with more memory is other work: acking the message before it must not ack this one.
+    The id of a raw job is its sender's to choose, and may come again on purpose. The next try of a
+    launch is other work: acking the message of the failed one must not ack this one.
     """
     if isinstance(job, LaunchJob):
-        return f"launch/{job.launch_id}/{job.attempt}/{job.memory_step}"
+        return f"launch/{job.launch_id}/{job.attempt}/{len(job.history)}"
     return f"raw/{message.message_id}"
 
 
@@ -218,10 +236,22 @@ class HeldJobs:
         with self._changed:
             return list(self._jobs.values())
 
-    def idle_seconds(self) -> float:
-        """For how long nothing has been held; 0.0 when something is."""
+    def rest(self, held: HeldJob) -> None:
+        """It waits to be published again: from now on it is held, and nothing is done for it."""
         with self._changed:
-            return 0.0 if self._jobs else time.monotonic() - self._last_end
+            held.resting = True
+            self._last_end = time.monotonic()
+
+    def working(self) -> int:
+        """How many are held that do not rest."""
+        with self._changed:
+            return sum(not held.resting for held in self._jobs.values())
+
+    def idle_seconds(self) -> float:
+        """For how long nothing has been done; 0.0 while something is held that does not rest."""
+        with self._changed:
+            busy = any(not held.resting for held in self._jobs.values())
+            return 0.0 if busy else time.monotonic() - self._last_end
 
     def wait_until_none(self, timeout: float, unless: Callable[[], bool] = lambda: False) -> bool:
         """Wait until nothing is held, for `timeout` seconds, or until `unless` (see `wake`)."""

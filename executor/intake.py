@@ -2,7 +2,7 @@
 
 Of very short jobs it pulls more (see `executor.appetite`). Those that no slot has taken up within
 `WAIT_SECONDS`, because one proved to be longer, are published again for whoever is free; so are, at
-once, all that came with a job that has been delivered before.
+once, all that came with a job that may have killed its process or its executor before.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ class Intake:
 
     def _hold(self, held: HeldJob) -> None:
         self._jobs.add(held)
-        self._came_back |= held.deliveries > 1
-        if held.deliveries > held.max_attempts:
+        self._came_back |= held.deaths > 0
+        if held.deaths >= held.max_attempts:
             self._reporter.deliver_no_more(held)
             return
         if isinstance(held.job, LaunchJob) and (reason := self._cancellations.reason(held.job)):

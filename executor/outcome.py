@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from executor.failures import Retry
+from executor.failures import Retry, shortened
 from messaging.failures import failure_action
-from messaging.wire import Reply
+from messaging.retries import Failure
+from messaging.wire import LaunchJob, RawJob, Reply
 
 #: Why a job was stopped from outside.
 Cause = Literal["stopping", "cancelled", "lease lost"]
@@ -64,7 +67,8 @@ class Unstartable:
     reason: str
 
 
-Outcome = LaunchEnded | RawEnded | Interrupted | ChildDied | Unstartable
+Ended = LaunchEnded | RawEnded
+Outcome = Ended | Interrupted | ChildDied | Unstartable
 
 
 def fizzled(
@@ -80,26 +84,52 @@ def fizzled(
     )
 
 
-def given_up(ended: LaunchEnded | RawEnded, attempts: int) -> LaunchEnded | RawEnded:
-    """The same failure, after which the job is not tried again; its reason says so."""
-    if attempts < 2:
+def failed(job: LaunchJob | RawJob, job_id: str, reason: str, phase: str) -> Ended:
+    """The end of a job that failed outside its tasks."""
+    if isinstance(job, LaunchJob):
+        return fizzled(reason, phase=phase)
+    reply = Reply(job=job_id, exceptions=[reason])
+    return RawEnded(reply=reply, phase=phase, reason=reason)
+
+
+def given_up(ended: Ended, history: Sequence[Failure], silences: int) -> Ended:
+    """The same failure, after which the job is not tried again; it tells of all tries.
+
+    `history` has those that failed, `silences` is the number of those that nobody told of.
+    """
+    attempts = len(history) + silences
+    if not history or attempts < 2:
         return replace(ended, retry="")
-    note = f"; given up after {attempts} attempts"
+    note = f"; given up after {attempts} attempts: {_summary(history, silences)}"
     reason = f"{ended.reason}{note}"
     if isinstance(ended, RawEnded):
         exceptions = [f"{text}{note}" for text in ended.reply.exceptions or []]
         reply = ended.reply.model_copy(update={"exceptions": exceptions})
         return replace(ended, reply=reply, reason=reason, retry="")
-    return replace(ended, action=_explained(ended.action, note), reason=reason, retry="")
+    return replace(ended, action=_explained(ended.action, note, history), reason=reason, retry="")
 
 
-def _explained(action: dict[str, Any], note: str) -> dict[str, Any]:
-    """The FWAction of a failure with `note` added to the reason that it gives."""
+def _summary(history: Sequence[Failure], silences: int) -> str:
+    """How often the job failed for each cause, with the last reason."""
+    reasons = {failure.cause: shortened(failure.reason, 80) for failure in history}
+    counts = Counter(failure.cause for failure in history)
+    parts = [f"{count} x {cause} ({reasons[cause]})" for cause, count in counts.items()]
+    if silences:
+        parts.append(f"{silences} x no word from its executor")
+    return ", ".join(parts)
+
+
+def _explained(action: dict[str, Any], note: str, history: Sequence[Failure]) -> dict[str, Any]:
+    """The FWAction of a failure, with `note` added to the reason that it gives, and `history`."""
     stored = action["stored_data"]
-    details = stored["_exception"].get("_details")
+    exception = stored.get("_exception") or {}
+    details = exception.get("_details")
     if isinstance(details, dict) and "reason" in details:
         details = {**details, "reason": f"{details['reason']}{note}"}
-        stored = {**stored, "_exception": {**stored["_exception"], "_details": details}}
     else:
-        stored = {**stored, "_message": f"{stored['_message']}{note}"}
+        stored = {**stored, "_message": f"{stored.get('_message', '')}{note}"}
+    if details is None or isinstance(details, dict):
+        # A task's own exception may use the word, too.
+        details = {"history": [failure.model_dump() for failure in history], **(details or {})}
+    stored = {**stored, "_exception": {**exception, "_details": details}}
     return {**action, "stored_data": stored}

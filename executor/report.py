@@ -3,16 +3,15 @@
 ==================  ==============================  ===================  ===========================
 outcome             update or reply                 event                message
 ==================  ==============================  ===================  ===========================
-ended               finished / reply                job.finished         acked
-outage: retry       released                        job.released         given back (it counts)
-outage: fizzle      finished FIZZLED / reply        job.finished         acked
-out of memory, has  released                        job.released         published again with its
-a larger size                                                            next size, then acked
+went well           finished / reply                job.finished         acked
+failed, has another released                        job.released         after a pause published
+try                                                                      again with the failure in
+                                                                         its history, then acked
+failed for good     finished FIZZLED / reply, with  job.finished         acked
+                    all failures
 stopping            released                        job.released         published again, then acked
 cancelled           none / reply                    job.cancelled        acked
 lease lost          none                            job.released         left alone
-child died: retry   released                        job.released         given back (it counts)
-child died: fizzle  finished FIZZLED / reply        job.finished         acked
 cannot start here   released                        job.released         published again, then acked
 not taken up        none                            none                 published again, then acked
 no job at all       finished FIZZLED / reply, if    job.rejected         acked
@@ -22,11 +21,10 @@ no job at all       finished FIZZLED / reply, if    job.rejected         acked
 Order: the event is queued, the update is confirmed by Pub/Sub, the message is acked; so a crash at
 any point makes a job run again, and never loses its result. The lease is kept all the while.
 
-A job that was stopped for the executor's own reasons is *published again* and not nacked: Pub/Sub
-counts a nack as a delivery attempt and delays the next one; a soft stop shall cost neither.
-
-An outage, like a dead process, is tried again until the job's ``max_attempts``; a job that was told
-to stop meanwhile is reported as stopped.
+Nothing is nacked: Pub/Sub counts a nack as a delivery attempt and delays the next one. A soft stop
+shall cost neither, and a failure is counted by the message itself (`executor.retrying`): deliveries
+count only what died without a word. A job that was told to stop, and failed for want of
+infrastructure or memory meanwhile, is reported as stopped.
 """
 
 from __future__ import annotations
@@ -34,39 +32,41 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from events.publisher import EventPublisher
+from executor.backoff import Backoff
+from executor.failures import shortened
+from executor.handover import GIVE_UP, Handover
 from executor.held_job import HeldJob, HeldJobs
 from executor.outbox import Outbox
 from executor.outcome import (
     ChildDied,
+    Ended,
     Interrupted,
     LaunchEnded,
     Outcome,
     RawEnded,
+    failed,
     fizzled,
     given_up,
 )
 from executor.replies import Replies
+from executor.retrying import NextTry, next_try
 from executor.updates import UpdateWriter
-from messaging.errors import NotFoundError, PortfireError, UsageError
+from messaging.errors import NotFoundError, UsageError
 from messaging.leases import LeaseKeeper
 from messaging.names import Names
 from messaging.pubsub import Outgoing, Received
-from messaging.wire import (
-    MAX_MESSAGE_BYTES,
-    LaunchJob,
-    Reply,
-    with_deliveries,
-    with_next_memory_step,
-)
+from messaging.retries import Cause, Failure
+from messaging.wire import MAX_MESSAGE_BYTES, LaunchJob, Reply
 
 log = logging.getLogger(__name__)
 
-#: Errors after which there is no point in trying again: all.
-_GIVE_UP = (PortfireError, ValueError)
+#: Characters of a failure's reason that the job's later messages carry.
+_REASON_LENGTH = 300
 
 Policy = Literal["fizzle", "retry"]
 
@@ -83,6 +83,7 @@ class Reporter:
         outbox: Outbox,
         keeper: LeaseKeeper,
         jobs: HeldJobs,
+        backoff: Backoff,
         on_child_death: Policy = "retry",
         on_outage: Policy = "retry",
     ) -> None:
@@ -92,8 +93,11 @@ class Reporter:
         self._replies = Replies(outbox)
         self._keeper = keeper
         self._jobs = jobs
-        self._on_child_death = on_child_death
-        self._on_outage = on_outage
+        self._backoff = backoff
+        policies: dict[Cause, Policy] = {"crash": on_child_death, "infrastructure": on_outage}
+        #: Causes of which no job runs again here.
+        self._final = {cause for cause, policy in policies.items() if policy == "fizzle"}
+        self._handover = Handover(names, outbox, keeper, jobs)
         self._updates = updates
         #: Guards `HeldJob.reported`: no ping goes after a job's end, to be taken for a start.
         self._ending = threading.Lock()
@@ -119,7 +123,7 @@ class Reporter:
             if message.size < MAX_MESSAGE_BYTES:
                 with self._ending:
                     if not held.reported:
-                        self._outbox.send(self._names.updates, message, final=_GIVE_UP)
+                        self._outbox.send(self._names.updates, message, final=GIVE_UP)
 
     def report(self, held: HeldJob, outcome: Outcome) -> None:
         """The job has this outcome."""
@@ -131,26 +135,25 @@ class Reporter:
         elif isinstance(outcome, Interrupted):
             self._interrupted(held, outcome)
         elif isinstance(outcome, ChildDied):
-            self._child_died(held, outcome)
+            self._crashed(held, outcome)
         else:
             self._release(held, outcome.reason)
 
     def deliver_no_more(self, held: HeldJob) -> None:
         """The job came back too often."""
-        self._failed(
-            held,
-            f"delivered {held.deliveries - 1} times without a result: it probably kills its "
-            "executors (out of memory?); look at the executors' logs, then rerun it",
+        reason = (
+            f"delivered {held.deaths} times without a result: it probably kills its executors "
+            "(out of memory?); look at the executors' logs, then rerun it"
         )
+        log.warning("job %s failed: %s", held.id, reason, extra=held.log_labels())
+        ended = failed(held.job, held.id, reason, "job")
+        self._settle_end(held, given_up(ended, held.job.history, held.silences))
 
     def pass_on(self, held: HeldJob) -> None:
         """No slot has taken the job up: whoever is free shall have it. That is no attempt."""
         with self._ending:
             held.reported = True
-        data, before = held.message.data, held.deliveries - 1
-        if before > 0:
-            data = with_deliveries(data, before)
-        self._copy(held, Outgoing(data, held.message.attributes))
+        self._handover.pass_on(held)
 
     def reject(self, message: Received, reason: str, reply_to: str | None) -> None:
         """The message is no job: say so to everybody who may want to know, and be rid of it."""
@@ -170,33 +173,54 @@ class Reporter:
         else:
             self._keeper.acknowledge_message(message)
 
-    def _ended(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
-        if ended.retry and held.interruption is not None:
-            self._interrupted(held, held.interruption)
-        elif ended.retry == "memory":
-            self._give_more_memory(held, ended)
-        elif ended.retry == "infrastructure":
-            self._outage(held, ended)
-        else:
+    def _ended(self, held: HeldJob, ended: Ended) -> None:
+        if ended.reason is None:
             self._settle_end(held, ended)
+        else:
+            self._failed(held, ended.retry or "error", ended)
 
-    def _settle_end(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
+    def _crashed(self, held: HeldJob, outcome: ChildDied) -> None:
+        hint = " (out of memory?)" if "SIGKILL" in outcome.how else ""
+        reason = f"the job's process was lost: it {outcome.how}{hint}"
+        self._failed(held, "crash", failed(held.job, held.id, reason, "execution"))
+
+    def _failed(self, held: HeldJob, cause: Cause, ended: Ended) -> None:
+        """A try failed: the job runs again if it has another, and else it ends."""
+        failure = Failure(
+            executor=self._updates.executor,
+            cause=cause,
+            reason=shortened(ended.reason or "", _REASON_LENGTH),
+            time=time.time(),
+        )
+        again = None if cause in self._final else next_try(held, cause, failure)
+        if held.interruption is not None and (again is not None or ended.retry):
+            self._interrupted(held, held.interruption)
+        elif again is None:
+            self._settle_end(held, given_up(ended, [*held.job.history, failure], held.silences))
+        else:
+            log.warning("job %s: %s", held.id, again.reason, extra=held.log_labels())
+            self._try_again(held, again)
+
+    def _try_again(self, held: HeldJob, again: NextTry) -> None:
+        self._jobs.rest(held)
+        self._released(
+            held,
+            again.reason,
+            lambda: self._backoff.after(again.pause, lambda: self._rested(held, again.message)),
+        )
+
+    def _rested(self, held: HeldJob, message: Outgoing) -> None:
+        why = held.interruption
+        if why is not None and why.cause != "stopping":
+            self._interrupted(held, why)
+        else:
+            self._handover.publish(held, message)
+
+    def _settle_end(self, held: HeldJob, ended: Ended) -> None:
         if isinstance(ended, LaunchEnded):
             self._launch_ended(held, ended)
         else:
             self._raw_ended(held, ended)
-
-    def _give_more_memory(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
-        job = Outgoing(with_next_memory_step(held.message.data), held.message.attributes)
-        if job.size > MAX_MESSAGE_BYTES:
-            self._settle_end(held, ended)
-        else:
-            log.warning("job %s: %s", held.id, ended.reason, extra=held.log_labels())
-            self._release(held, ended.reason or "out of memory", job)
-
-    def _outage(self, held: HeldJob, ended: LaunchEnded | RawEnded) -> None:
-        if not self._runs_again(held, ended.reason or "an outage", self._on_outage):
-            self._settle_end(held, given_up(ended, held.deliveries))
 
     def _launch_ended(self, held: HeldJob, ended: LaunchEnded) -> None:
         assert isinstance(held.job, LaunchJob)
@@ -209,7 +233,7 @@ class Reporter:
             )
             message = self._updates.finished(held, held.job, ended)
         self._finished(held, ended.state, ended)
-        self._outbox.send(self._names.updates, message, on_sent=lambda: self._settled(held))
+        self._outbox.send(self._names.updates, message, on_sent=lambda: self._handover.settle(held))
 
     def _raw_ended(self, held: HeldJob, ended: RawEnded) -> None:
         state = "FAILED" if ended.reason else "COMPLETED"
@@ -227,62 +251,14 @@ class Reporter:
             self._reply(held, Reply(job=held.id, exceptions=[f"cancelled: {outcome.reason}"]))
         elif outcome.cause == "lease lost":
             self.event(held, "job.released", reason=outcome.reason)
-            self._keeper.let_go(held.lease)
-            self._jobs.remove(held)
+            self._handover.let_go(held)
         else:
             self._release(held, outcome.reason)
 
-    def _child_died(self, held: HeldJob, outcome: ChildDied) -> None:
-        reason = f"the job's process was lost: it {outcome.how}"
-        if not self._runs_again(held, reason, self._on_child_death):
-            hint = " (out of memory?)" if "SIGKILL" in outcome.how else ""
-            self._failed(held, f"{reason}{hint}", phase="execution")
-
-    def _runs_again(self, held: HeldJob, reason: str, policy: Policy) -> bool:
-        """Give the job back as one more attempt, unless that was its last."""
-        attempts = held.deliveries
-        # Without a dead-letter policy nobody counts (0): such a job would run for ever.
-        if policy != "retry" or not 0 < attempts < held.max_attempts:
-            return False
-        reason += f"; delivery {attempts} of {held.max_attempts}, it will run again"
-        log.warning("job %s: %s", held.id, reason, extra=held.log_labels())
-        self._released(held, reason, lambda: self._give_back(held))
-        return True
-
-    def _failed(self, held: HeldJob, reason: str, phase: str = "job") -> None:
-        """The job ends here, without a result of its own."""
-        log.warning("job %s failed: %s", held.id, reason, extra=held.log_labels())
-        if isinstance(held.job, LaunchJob):
-            self._launch_ended(held, fizzled(reason, phase=phase))
-        else:
-            reply = Reply(job=held.id, exceptions=[reason])
-            self._raw_ended(held, RawEnded(reply=reply, phase=phase, reason=reason))
-
-    def _release(self, held: HeldJob, reason: str, job: Outgoing | None = None) -> None:
-        """Give the job back (in another form: `job`) without counting it as an attempt."""
-        message = job or Outgoing(held.message.data, held.message.attributes)
-        self._released(held, reason, lambda: self._copy(held, message))
-
-    def _copy(self, held: HeldJob, message: Outgoing) -> None:
-        """Publish the job again, and be done with this delivery of it."""
-
-        def not_copied(error: Exception) -> None:
-            text = "job %s given back by its lease only: %s"
-            log.warning(text, held.id, error, extra=held.log_labels())
-            self._give_back(held)
-
-        held.passed_on = True
-        self._outbox.send(
-            self._names.jobs,
-            message,
-            on_sent=lambda: self._settled(held),
-            on_failed=not_copied,
-            final=_GIVE_UP,
-        )
-
-    def _give_back(self, held: HeldJob) -> None:
-        self._keeper.give_back(held.lease)
-        self._jobs.remove(held)
+    def _release(self, held: HeldJob, reason: str) -> None:
+        """Give the job back without counting it as an attempt."""
+        message = Outgoing(held.message.data, held.message.attributes)
+        self._released(held, reason, lambda: self._handover.publish(held, message))
 
     def _released(self, held: HeldJob, reason: str, then: Callable[[], None]) -> None:
         """Say so, and `then` pass it on: its next executor's updates must come after ours."""
@@ -303,14 +279,9 @@ class Reporter:
         """Answer a raw job, if its sender wants an answer, and settle it."""
         reply_to = held.message.attributes.get("reply_to")
         if isinstance(held.job, LaunchJob) or not reply_to:
-            self._settled(held)
+            self._handover.settle(held)
         else:
-            self._replies.send(reply_to, reply, lambda: self._settled(held))
-
-    def _settled(self, held: HeldJob) -> None:
-        """The result is safe: the message has done its work."""
-        self._keeper.acknowledge(held.lease)
-        self._jobs.remove(held)
+            self._replies.send(reply_to, reply, lambda: self._handover.settle(held))
 
 
 def _started_key(held: HeldJob) -> str:

@@ -132,8 +132,8 @@ class ExecutorSettings(PubSubSettings):
     on_outage: Literal["fizzle", "retry"] = Field(
         default="retry",
         description="What becomes of a job that failed because its store, registry or Docker "
-        "Engine is away: FIZZLED at once, or run again, on any executor, until the job's "
-        "max_attempts.",
+        "Engine is away: FIZZLED at once, or run again, on any executor, as often as the "
+        "dispatcher's infrastructure_retries say.",
     )
     job_timeout: float = Field(
         default=DEFAULT_TIMEOUT,

@@ -25,7 +25,8 @@ class UpdateWriter:
     """Makes messages for the updates topic, in the name of one executor. Pure; thread-safe."""
 
     def __init__(self, executor: str, pool: str) -> None:
-        self._executor = executor
+        #: Id of the executor.
+        self.executor = executor
         self._pool = pool
         self._host, self._ip = host_and_ip()
 
@@ -84,7 +85,7 @@ class UpdateWriter:
                 job=job,
                 attempt=attempt,
                 launch_id=launch_id,
-                executor=self._executor,
+                executor=self.executor,
                 state="FIZZLED",
                 action=failure_action(reason),
                 started=0.0,
@@ -99,19 +100,19 @@ class UpdateWriter:
             "job": job.job,
             "attempt": job.attempt,
             "launch_id": job.launch_id,
-            "executor": self._executor,
+            "executor": self.executor,
         }
 
     def pool_made(self) -> Outgoing:
         """The pool's subscription was missing, and was made."""
-        made = PoolMade(pool=self._pool, executor=self._executor)
+        made = PoolMade(pool=self._pool, executor=self.executor)
         return Outgoing(made.encode(), self._attributes(made.update))
 
     def news(self, *, slots: int, busy: int, heartbeat: float, stopped: bool = False) -> Outgoing:
         """The executor is there, or no longer."""
         news = ExecutorNews(
             pool=self._pool,
-            executor=self._executor,
+            executor=self.executor,
             host=self._host,
             slots=slots,
             busy=busy,
@@ -124,7 +125,7 @@ class UpdateWriter:
         return Outgoing(update.encode(), {**self._attributes(update.update), "job": update.job})
 
     def _attributes(self, update: str) -> dict[str, str]:
-        return {"type": update, "pool": self._pool, "executor": self._executor}
+        return {"type": update, "pool": self._pool, "executor": self.executor}
 
 
 def host_and_ip() -> tuple[str, str]:

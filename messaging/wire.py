@@ -22,9 +22,10 @@ import time
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from messaging.errors import MessageError
+from messaging.retries import DEFAULT_RETRIES, Failure, Retries
 
 WIRE_VERSION = "1.0"
 MAX_MESSAGE_BYTES = 10_000_000
@@ -45,7 +46,15 @@ class WireModel(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-class LaunchJob(WireModel):
+class _Job(WireModel):
+    #: The tries before this one that failed, the oldest first.
+    history: list[Failure] = []
+    retries: Retries = DEFAULT_RETRIES
+    #: Deliveries of the messages that this one takes the place of, as far as they count.
+    delivered_before: int = Field(default=0, ge=0)
+
+
+class LaunchJob(_Job):
     """One claimed launch of a Firework."""
 
     kind: Literal["launch"] = "launch"
@@ -53,7 +62,7 @@ class LaunchJob(WireModel):
     job: str
     #: The how-manieth claim of this launch, from 1; older attempts are refused by the dispatcher.
     attempt: int = Field(ge=1)
-    #: Deliveries after which the launch is FIZZLED instead of run: it has killed its executors.
+    #: Crashes, and deaths of its executors, after which the launch is FIZZLED instead of run.
     max_attempts: int = Field(default=5, ge=1)
     pool: str = "default"
     launch_id: int
@@ -69,8 +78,6 @@ class LaunchJob(WireModel):
     trackers: list[dict[str, Any]] = []
     #: Tries before this one that ran out of memory: the place of this try's size among the job's.
     memory_step: int = Field(default=0, ge=0)
-    #: Deliveries of the messages that this one takes the place of, as far as they count.
-    delivered_before: int = Field(default=0, ge=0)
 
 
 class NamedFile(BaseModel):
@@ -83,7 +90,7 @@ class NamedFile(BaseModel):
     on_failure: bool = False
 
 
-class RawJob(WireModel):
+class RawJob(_Job):
     """A HyperFlow job: a program, its inputs and outputs, and where they are stored."""
 
     executable: str = Field(min_length=1)
@@ -99,8 +106,6 @@ class RawJob(WireModel):
     #: Seconds; none means the executor's default.
     timeout: float | None = Field(default=None, gt=0)
     name: str | None = None
-    #: As of LaunchJob.
-    delivered_before: int = Field(default=0, ge=0)
 
 
 class Reply(WireModel):
@@ -249,20 +254,6 @@ def decode_job(data: bytes) -> LaunchJob | RawJob:
     if "kind" in body:
         raise MessageError(f"job has an unknown kind {body['kind']!r}: expected 'launch'")
     return _validate(_raw_jobs, body, "raw job")
-
-
-def with_next_memory_step(data: bytes) -> bytes:
-    """A valid launch job that is to run with its next memory size, all other fields as they are."""
-    body = from_json(data)
-    body["memory_step"] = body.get("memory_step", 0) + 1
-    return to_json(body, inf_nan_mode="constants")
-
-
-def with_deliveries(data: bytes, count: int) -> bytes:
-    """A valid job that has been delivered so often before, all other fields as they are."""
-    body = from_json(data)
-    body["delivered_before"] = count
-    return to_json(body, inf_nan_mode="constants")
 
 
 def decode_update(data: bytes) -> Update:

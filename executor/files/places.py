@@ -61,9 +61,8 @@ class JobPlaces:
 
     def clear_way(self, held: HeldJob) -> None:
         """Before a job that ran before: the container that may still run for it goes."""
-        again = held.attempt > 1 or held.deliveries > 1
         # The id of a raw job is its sender's to choose: it may be another's.
-        if again and isinstance(held.job, LaunchJob):
+        if held.ran_before and isinstance(held.job, LaunchJob):
             remove_containers(job=held.id, prefix=self._prefix)
 
     def leave(self, held: HeldJob) -> None:

@@ -68,10 +68,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.twins = twins
         self.added = 0
-        twins.clear()
 
     @initialize(rng=_rngs)
     def begin(self, rng: Random) -> None:
+        self.twins.clear(claims_freed=rng.random() < 0.5)
         self.add(rng)
         self.claim(rng)
 

@@ -89,3 +89,25 @@ def test_lpad_report_counts_them(twins: Twins) -> None:
     ]
     assert ours["states"] == theirs["states"]
     assert (ours["states"]["COMPLETED"], ours["states"]["RUNNING"]) == (1, 1)
+
+
+def test_what_becomes_ready_is_claimed_with_the_end_that_made_it_so(twins: Twins) -> None:
+    parent, child, after = firework("parent"), firework("child"), firework("after")
+    twins.add(Workflow([parent, child, after], {parent: [child], child: [after]}))
+    twins.bench.claims_freed = True
+    _finish(twins, {"parent": _completed()})
+    assert (twins.bench.state("child"), twins.bench.state("after")) == ("RESERVED", "WAITING")
+    assert list(twins.jobs) == ["child"]
+    assert twins.claim(100) == []
+
+
+def test_what_becomes_ready_does_not_overtake_what_was_ready_before(twins: Twins) -> None:
+    parent, child = firework("parent", _priority=2), firework("child")
+    twins.add(Workflow([parent, child], {parent: [child]}))
+    twins.add(Workflow([firework("urgent", _priority=1)]))
+    twins.bench.claims_freed = True
+    [job] = twins.claim(1)
+    twins.finish([(job, _completed())])
+    assert twins.bench.state("child") == "READY"
+    assert [job.name for job in twins.claim(1)] == ["urgent"]
+    twins.compare()

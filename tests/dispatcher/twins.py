@@ -47,8 +47,11 @@ class Twins:
         #: Claimed, and not heard of the end.
         self.jobs: dict[str, Job] = {}
 
-    def clear(self) -> None:
-        """Start anew, which is quicker than new databases."""
+    def clear(self, *, claims_freed: bool = False) -> None:
+        """Start anew, which is quicker than new databases.
+
+        `claims_freed`: the dispatcher claims at once what ends have made READY.
+        """
         for launchpad in (self.ours, self.theirs):
             for name in ("fireworks", "launches", "workflows"):
                 getattr(launchpad, name).delete_many({})
@@ -56,6 +59,7 @@ class Twins:
             launchpad.backup_launch_data.clear()
             launchpad.backup_fw_data.clear()
         self.bench = Workbench(self.ours)
+        self.bench.claims_freed = claims_freed
         self.jobs = {}
 
     def ids(self, launchpad: LaunchPad) -> dict[str, int]:
@@ -87,6 +91,10 @@ class Twins:
             claims = self.bench.claim(limit)
         finally:
             del self.ours.reserve_fw
+        return self._claimed(claims, looked_at)
+
+    def _claimed(self, claims: Sequence[Claim], looked_at: Sequence[int] = ()) -> list[Job]:
+        """The dispatcher has claimed these: so does FireWorks."""
         # What FireWorks looked at for us (duplicates), it did first.
         known = {fw_id: name for name, fw_id in self.ids(self.ours).items()}
         names = [known[fw_id] for fw_id in looked_at]
@@ -134,6 +142,7 @@ class Twins:
             if not job.started:
                 self._checkout(job)
             self._complete(job, outcome)
+        self._claimed(self.bench.take_freed())
 
     def lpad(self, command: str, name: str, *args: Any) -> None:
         """A command of FireWorks on one Firework, or its workflow."""

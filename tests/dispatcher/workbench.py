@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from dispatcher.launch_documents import Claimant
 from dispatcher.settings import DispatcherSettings
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.updates import Updates
+from dispatcher.workflow_copy import WorkflowCopy
 from messaging.pubsub import Received
 from messaging.wire import Finished, LaunchJob, Ping, Released, Started, decode_job
 
@@ -41,7 +43,10 @@ class Workbench:
         self.claimant = replace(CLAIMANT)
         self.held = HeldLaunches(launchpad, self.claimant)
         self.claims = Claims(launchpad, self.store, self.held, self.claimant, fworker or FWorker())
-        self.updates = Updates(launchpad, self.store)
+        self.updates = Updates(launchpad, self.store, self._claim_freed)
+        #: What was claimed as soon as it was READY; only with `claims_freed`.
+        self.freed: list[Claim] = []
+        self.claims_freed = False
 
     def claim(self, limit: int = 100) -> list[Claim]:
         """Claim, as if published at once."""
@@ -49,6 +54,17 @@ class Workbench:
         for claim in claims:
             self.publish(claim)
         return claims
+
+    def take_freed(self) -> list[Claim]:
+        """What was claimed as soon as it was READY, as if published now."""
+        freed, self.freed = self.freed, []
+        for claim in freed:
+            self.publish(claim)
+        return freed
+
+    def _claim_freed(self, ready: Mapping[int, WorkflowCopy]) -> None:
+        if self.claims_freed:
+            self.freed += self.claims.claim_freed(ready, 100)
 
     def publish(self, claim: Claim, attempt: int = 1) -> None:
         """Record that an attempt was published."""

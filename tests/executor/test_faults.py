@@ -32,7 +32,7 @@ def test_a_job_whose_process_was_killed_runs_again_and_the_slot_lives_on(
     installation.submit(launch(1, task))
     released = installation.update("released")
     assert "killed by SIGKILL" in released.reason
-    assert "delivery 1 of 5" in released.reason
+    assert "(crash, retry 1 of 4)" in released.reason
     installation.submit(launch(2, py_task("time.sleep", 0)))
     finished = {update.launch_id: update for update in installation.finished(2)}
     assert finished[1].action["stored_data"] == {"it": "survived"}

@@ -11,6 +11,7 @@ import pytest
 
 from executor.daemon import Executor
 from messaging.pubsub import Outgoing
+from messaging.retries import Retries
 from messaging.wire import decode_reply
 from tests.executor.installation import Installation
 from tests.executor.workflows import launch
@@ -43,7 +44,7 @@ def test_a_store_that_is_back_at_the_next_delivery_costs_nothing(
     installation.submit(launch(1, task(f"http://127.0.0.1:{port}")))
     released = installation.update("released")
     assert "words" in released.reason
-    assert "delivery 1 of 5, it will run again" in released.reason
+    assert "(infrastructure, retry 1 of 45)" in released.reason
     with web.serving(tmp_path / "store", port=port):
         [finished] = installation.finished(timeout=40)
     assert finished.state == "COMPLETED"
@@ -57,11 +58,12 @@ def test_a_store_that_stays_away_fizzles_its_job_at_the_last_attempt(
 ) -> None:
     executor = start_executor()
     url = f"http://127.0.0.1:{free_port()}"
-    installation.submit(launch(1, task(url), max_attempts=2))
+    installation.submit(launch(1, task(url), retries=Retries(infrastructure=1)))
     [finished] = installation.finished(timeout=40)
     assert finished.state == "FIZZLED"
     details = finished.action["stored_data"]["_exception"]["_details"]
-    assert details["reason"].endswith("; given up after 2 attempts")
+    assert "; given up after 2 attempts: 2 x infrastructure (" in details["reason"]
+    assert [failure["executor"] for failure in details["history"]] == [executor.id] * 2
     assert details["retry"] is True
     event = installation.event("job.finished")
     assert (event["phase"], event["reason"]) == ("stage-in", details["reason"])
@@ -106,7 +108,7 @@ def test_an_outage_in_a_later_task_runs_the_whole_firework_again(
     notes = tmp_path / "notes"
     first = {"_fw_name": "CommandTask", "command": f"echo ran >> {notes}"}
     url = f"http://127.0.0.1:{free_port()}"
-    installation.submit(launch(1, first, task(url), max_attempts=2))
+    installation.submit(launch(1, first, task(url), retries=Retries(infrastructure=1)))
     [finished] = installation.finished(timeout=40)
     assert finished.state == "FIZZLED"
     assert notes.read_text() == "ran\nran\n"

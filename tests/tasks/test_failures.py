@@ -41,6 +41,11 @@ def test_a_reason_is_one_line_of_bounded_length() -> None:
     assert len(error.reason) == 500
 
 
+def test_a_reason_can_be_sent_whatever_a_file_is_called() -> None:
+    error = phase_error("execution", JobError(os.fsdecode(b"no file \xff")))
+    assert error.reason.encode() == b"no file ?"
+
+
 def test_a_full_store_is_transient_and_keeps_nothing_half_written(tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
