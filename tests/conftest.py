@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         limit = item.get_closest_marker("timeout")
-        seconds = float(limit.args[0] if limit else config.getini("timeout"))
+        seconds = float(limit.args[0] if limit else config.getini("timeout") or 0)
         item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 
