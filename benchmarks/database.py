@@ -80,7 +80,8 @@ def prepare(launchpad: Any, workflows: list[Any]) -> list[tuple[str, list[dict[s
     staging.fw_id_assigner.update_one({}, {"$set": {"next_fw_id": counter["next_fw_id"]}})
     staging.bulk_add_wfs(workflows)
     made = [
-        (collection, list(staging.db[collection].find()))
+        # What may begin last, when all that follows from it is there.
+        (collection, sorted(staging.db[collection].find(), key=lambda one: one["state"] == "READY"))
         # The workflow first: a Firework without one cannot be claimed.
         for collection in ("workflows", "fireworks")
     ]

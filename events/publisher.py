@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from events.types import Event, make_event
-from messaging.errors import ServiceError
 from messaging.names import Names
 from messaging.publisher import BatchPublisher
 from messaging.pubsub import Outgoing, PubSub
@@ -38,61 +37,43 @@ class EventPublisher:
     ) -> None:
         self._executor = executor
         self._publisher = BatchPublisher(
-            pubsub, names.events, max_queue=max_queue, linger=_LINGER_SECONDS
+            pubsub, names.events, _packed, max_queue=max_queue, linger=_LINGER_SECONDS
         )
-        self._closed = False
-        self._lock = threading.Lock()  # guards _seqs and _invalid
+        self._lock = threading.Lock()  # guards _seqs
         self._seqs: OrderedDict[str, int] = OrderedDict()
-        self._invalid = 0
         #: What the ids of these events begin with, and what tells one from the other.
         self._series, self._count = uuid.uuid4().hex[:20], itertools.count(1)
 
     @property
     def lost(self) -> int:
         """Events that were not published and never will be."""
-        return self._publisher.dropped + self._invalid
+        return self._publisher.dropped
 
     def publish(self, event_type: str, **fields: Any) -> None:
         """Queue an event with these fields, of now unless they have a ``timestamp``.
 
-        Never blocks, never raises. Events with a job ``id`` get the job's next ``seq``.
+        Never blocks, never raises. Events with a job ``id`` get the job's next ``seq``. The values
+        are read later, in another thread: they must not be changed any more.
         """
-        try:
-            self._put(self._message(event_type, fields))
-        except Exception as exc:  # noqa: BLE001 - an event must not fail the job it tells of
-            with self._lock:
-                self._invalid += 1
-            logger.error("event %s lost: %s", event_type, exc)
-
-    def _put(self, message: Outgoing) -> None:
-        if self._closed:
-            raise ServiceError("the publisher is closed")
-        self._publisher.put(message)
-
-    def _message(self, event_type: str, fields: dict[str, Any]) -> Outgoing:
         body = {
             "event_id": f"{self._series}{next(self._count):012x}",
             "executor": self._executor,
             **fields,
             "type": event_type,
         }
-        if body.get("id") and event_type.startswith("job."):
-            self._number(str(body["id"]), body)
-        try:
-            event, data = _encoded(body)
-        except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
-            event, data = _encoded(_plain(body))
-        return Outgoing(data, event.attributes())
-
-    def _number(self, job: str, body: dict[str, Any]) -> None:
-        """Give the event its job's next number, and with it its time: the later the higher."""
         with self._lock:
-            seq = self._seqs.pop(job, 0) + 1
-            self._seqs[job] = seq
-            if len(self._seqs) > REMEMBERED_JOBS:
-                self._seqs.popitem(last=False)
-            body["seq"] = seq
+            # In here, so that the later one has the higher number.
             body.setdefault("timestamp", time.time())
+            if event_type.startswith("job.") and (job := body.get("id")):
+                body["seq"] = self._next_seq(str(job))
+            self._publisher.put(body)
+
+    def _next_seq(self, job: str) -> int:
+        seq = self._seqs.pop(job, 0) + 1
+        self._seqs[job] = seq
+        if len(self._seqs) > REMEMBERED_JOBS:
+            self._seqs.popitem(last=False)
+        return seq
 
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until all that was queued is out; whether it is."""
@@ -100,8 +81,20 @@ class EventPublisher:
 
     def close(self, timeout: float = 5.0) -> None:
         """Publish what is queued, for up to `timeout` seconds, and stop."""
-        self._closed = True
         self._publisher.stop(timeout)
+
+
+def _packed(body: Mapping[str, Any]) -> Outgoing | None:
+    """The message of an event; None, which is logged, when there can be none."""
+    try:
+        try:
+            event, data = _encoded(body)
+        except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
+            event, data = _encoded(_plain(body))
+        return Outgoing(data, event.attributes())
+    except Exception as exc:  # noqa: BLE001 - an event must not fail the others
+        logger.error("event %s lost: %s", body["type"], exc)
+        return None
 
 
 def _encoded(body: Mapping[str, Any]) -> tuple[Event, bytes]:

@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from messaging.errors import PortfireError, ServiceError
 from messaging.pubsub import Outgoing, PubSub
@@ -18,8 +20,10 @@ _BATCH_MESSAGES = 1000
 _BATCH_BYTES = 5_000_000
 _RETRY_SECONDS = 0.5
 
+T = TypeVar("T")
 
-class BatchPublisher:
+
+class BatchPublisher(Generic[T]):
     """One daemon thread that publishes to one topic whatever has queued up.
 
     What is queued while the last request is in flight, or less than `linger` seconds after it, goes
@@ -28,21 +32,32 @@ class BatchPublisher:
     """
 
     def __init__(
-        self, pubsub: PubSub, topic: str, *, max_queue: int = 10_000, linger: float = 0.0
+        self,
+        pubsub: PubSub,
+        topic: str,
+        pack: Callable[[T], Outgoing | None],
+        *,
+        max_queue: int = 10_000,
+        linger: float = 0.0,
     ) -> None:
-        """`max_queue` bounds the messages that wait while Pub/Sub is away."""
+        """`pack` makes the message of what was put, or None: then it is lost. It is called in the
+        publisher's thread, one after the other, which costs a fraction of doing so between other
+        work, and must not raise. `max_queue` bounds what waits while Pub/Sub is away.
+        """
         self.topic = topic
         self._pubsub = pubsub
+        self._pack = pack
         self._max_queue = max_queue
         self._linger = linger
         lock = threading.RLock()  # guards everything below
-        #: Notified of the first message in an empty queue, and when there is no time to linger.
-        #: Further messages wake nobody: that would cost more than to publish them.
+        #: Notified of the first in an empty queue, and when there is no time to linger. Further
+        #: ones wake nobody: that would cost more than to publish them.
         self._wanted = threading.Condition(lock)
         #: Notified when a request is done with.
         self._done = threading.Condition(lock)
-        self._queue: deque[Outgoing] = deque()
-        self._in_flight = 0
+        self._queue: deque[T] = deque()
+        #: What the thread is at: taken from the queue, and not published yet.
+        self._in_hand = 0
         #: Threads that wait for the queue to empty.
         self._flushing = 0
         #: Monotonic time until which messages wait for others.
@@ -55,22 +70,19 @@ class BatchPublisher:
 
     @property
     def dropped(self) -> int:
-        """How many messages were lost: the queue was full, or the topic was gone."""
+        """How many were lost: the queue was full, the topic gone, or there was no message in it."""
         return self._dropped
 
-    def put(self, message: Outgoing) -> None:
-        """Publish when possible. When the queue is full, the oldest message is dropped."""
-        if message.size > MAX_MESSAGE_BYTES:
-            with self._wanted:
-                self._dropped += 1
-            log.warning("dropped a message of %d bytes for %s: too large", message.size, self.topic)
-            return
+    def put(self, item: T) -> None:
+        """Publish when possible. When the queue is full, the oldest in it is dropped."""
         with self._wanted:
             if self._stopping:
                 self._dropped += 1
                 return
-            self._queue.append(message)
-            self._drop_oldest()
+            self._queue.append(item)
+            if len(self._queue) > self._max_queue:
+                self._queue.popleft()
+                self._dropped += 1
             if len(self._queue) in (1, _BATCH_MESSAGES):
                 self._wanted.notify()
 
@@ -81,7 +93,7 @@ class BatchPublisher:
             self._wanted.notify()
             try:
                 return self._done.wait_for(
-                    lambda: not self._queue and not self._in_flight, timeout=timeout
+                    lambda: not self._queue and not self._in_hand, timeout=timeout
                 )
             finally:
                 self._flushing -= 1
@@ -94,46 +106,62 @@ class BatchPublisher:
             self._wanted.notify()
         self._thread.join(timeout)
         with self._wanted:
-            self._dropped += len(self._queue)
+            self._dropped += len(self._queue) + self._in_hand
             self._queue.clear()
-
-    def _drop_oldest(self) -> None:
-        while len(self._queue) > self._max_queue:
-            self._queue.popleft()
-            self._dropped += 1
+            self._in_hand = 0
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._publish(batch)
+        messages: list[Outgoing] = []
+        while (items := self._take(len(messages))) is not None:
+            messages += self._packed(items)
+            if messages:
+                batch = _first_batch(messages)
+                is_over = self._publish(batch)
+                if is_over:
+                    del messages[: len(batch)]
             with self._done:
-                self._in_flight = 0
+                self._in_hand = len(messages)
                 self._linger_until = time.monotonic() + self._linger
                 self._done.notify_all()
+                if messages and not is_over:
+                    self._wanted.wait_for(lambda: self._stopping, timeout=_RETRY_SECONDS)
 
-    def _next_batch(self) -> list[Outgoing]:
-        """Wait for something to send; empty when stopping."""
+    def _take(self, left: int) -> list[T] | None:
+        """Wait for something to send, unless there are so many left; None when stopping."""
         with self._wanted:
-            self._wanted.wait_for(lambda: self._queue or self._stopping)
+            self._wanted.wait_for(lambda: left or self._queue or self._stopping)
             self._wanted.wait_for(self._is_urgent, self._linger_until - time.monotonic())
-            batch: list[Outgoing] = []
-            size = 0
-            while self._queue and not self._stopping and len(batch) < _BATCH_MESSAGES:
-                size += self._queue[0].size
-                if batch and size > _BATCH_BYTES:
-                    break
-                batch.append(self._queue.popleft())
-            self._in_flight = len(batch)
-            return batch
+            if self._stopping:
+                return None
+            room = max(0, _BATCH_MESSAGES - left)
+            items = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+            self._in_hand = left + len(items)
+            return items
 
     def _is_urgent(self) -> bool:
         return self._stopping or self._flushing > 0 or len(self._queue) >= _BATCH_MESSAGES
 
-    def _publish(self, batch: list[Outgoing]) -> None:
+    def _packed(self, items: list[T]) -> list[Outgoing]:
+        messages = []
+        for message in map(self._pack, items):
+            if message is None:
+                continue
+            if message.size > MAX_MESSAGE_BYTES:
+                text = "dropped a message of %d bytes for %s: too large"
+                log.warning(text, message.size, self.topic)
+                continue
+            messages.append(message)
+        with self._wanted:
+            self._dropped += len(items) - len(messages)
+        return messages
+
+    def _publish(self, batch: list[Outgoing]) -> bool:
+        """Whether it is over with these: published, or lost."""
         try:
             self._pubsub.publish(self.topic, batch)
         except ServiceError as exc:
             self._note_failure(exc)
-            self._retry_later(batch)
+            return False
         except (PortfireError, ValueError) as exc:
             # ValueError is gRPC's word for a closed channel.
             self._note_failure(exc)
@@ -141,15 +169,19 @@ class BatchPublisher:
                 self._dropped += len(batch)
         else:
             self._failing = False
+        return True
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:
             self._failing = True
             log.warning("%s", error)
 
-    def _retry_later(self, batch: list[Outgoing]) -> None:
-        """Keep the messages, in order, and pause."""
-        with self._wanted:
-            self._queue.extendleft(reversed(batch))
-            self._drop_oldest()
-            self._wanted.wait_for(lambda: self._stopping, timeout=_RETRY_SECONDS)
+
+def _first_batch(messages: list[Outgoing]) -> list[Outgoing]:
+    """As many of the first ones as go into one request; one at least."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += message.size
+        if count and size > _BATCH_BYTES:
+            return messages[:count]
+    return list(messages)
