@@ -26,7 +26,7 @@ from dispatcher.journal import (
 )
 from dispatcher.launch_documents import now_as_text
 from dispatcher.launchpad import refuses_document
-from dispatcher.stored_firework import StoredFirework, StoredWorkflow
+from dispatcher.stored_firework import Links, StoredFirework, StoredWorkflow
 from dispatcher.workflow_copy import SEAL
 from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 
@@ -166,7 +166,7 @@ class LockedWorkflow:
         workflow = self.workflow
         workflow.id_fw = {ids.get(old, old): fw for old, fw in workflow.id_fw.items()}
         workflow.fw_states = {ids.get(old, old): s for old, s in workflow.fw_states.items()}
-        workflow.links = StoredWorkflow.Links(
+        workflow.links = Links(
             {
                 ids.get(parent, parent): [ids.get(child, child) for child in children]
                 for parent, children in workflow.links.items()
