@@ -154,6 +154,8 @@ class Links(Workflow.Links):
 class StoredWorkflow(Workflow):
     """FireWorks' own `Workflow`, of `StoredFirework`s."""
 
+    links: Any
+
     def __init__(self, fireworks: Sequence[StoredFirework], *args: Any) -> None:
         super().__init__(fireworks, *args)
         self.links = Links(self.links)
