@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from events.types import Event, make_event
+from events.plain import plain_message
+from events.types import make_event
 from messaging.names import Names
 from messaging.publisher import BatchPublisher
 from messaging.pubsub import Outgoing, PubSub
@@ -88,21 +89,20 @@ def _packed(body: Mapping[str, Any]) -> Outgoing | None:
     """The message of an event; None, which is logged, when there can be none."""
     try:
         try:
-            event, data = _encoded(body)
+            return plain_message(body) or _checked(body)
         except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
-            event, data = _encoded(_plain(body))
-        return Outgoing(data, event.attributes())
+            return _checked(_as_json(body))
     except Exception as exc:  # noqa: BLE001 - an event must not fail the others
         logger.error("event %s lost: %s", body["type"], exc)
         return None
 
 
-def _encoded(body: Mapping[str, Any]) -> tuple[Event, bytes]:
+def _checked(body: Mapping[str, Any]) -> Outgoing:
     event = make_event(body)
-    return event, event.encode()
+    return Outgoing(event.encode(), event.attributes())
 
 
-def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(body: Mapping[str, Any]) -> dict[str, Any]:
     """JSON types only: a path becomes its text, and a file name's undecodable bytes ``?``."""
     text = json.dumps(body, ensure_ascii=False, default=str)
     plain: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))

@@ -7,24 +7,20 @@ that it carried. Names and fields are those of hyperflow-amqp-executor, and more
 
 from __future__ import annotations
 
-import functools
 import time
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
+from events.attributes import attributes_of, routing_key
 from messaging.errors import MessageError
 from messaging.wire import describe
 
 EVENT_VERSION = "1.0"
-#: Pub/Sub refuses a whole publish request for one longer attribute value (in bytes).
-MAX_ATTRIBUTE_BYTES = 1024
 MAX_LINE = 2000
 _END_OF_9999 = 253402300799.0
 
@@ -71,45 +67,24 @@ class Event(BaseModel):
     @property
     def routing_key(self) -> str:
         """The type, with the job's id in it: ``job.<id>.stage-in.started``."""
-        return self.type
+        return routing_key(self.type, self.job)
 
     def encode(self) -> bytes:
         """JSON, without the fields that are None."""
         return self.model_dump_json(exclude_none=True).encode()
+
+    @property
+    def trace(self) -> str | None:
+        """The trace that the event is a part of, as W3C trace context writes it, or None."""
+        return None
 
     def attributes(self) -> dict[str, str]:
         """Attributes of the Pub/Sub message: for filters, and CloudEvents 1.0 in binary mode.
 
         A value longer than Pub/Sub allows is cut; the body has it whole.
         """
-        moment = datetime.fromtimestamp(self.timestamp, timezone.utc)
-        values = {
-            "type": self.type,
-            "executor": self.executor,
-            "routing_key": self.routing_key,
-            "content-type": "application/json",
-            "ce-specversion": "1.0",
-            "ce-id": self.event_id,
-            "ce-source": _source(self.executor),
-            "ce-type": self.type,
-            "ce-time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        }
-        if job := self.job:
-            values["job"] = values["ce-subject"] = job
-        return _fitting(values)
-
-
-@functools.cache
-def _source(executor: str) -> str:
-    return f"/portfire/executors/{quote(executor, safe='')}"
-
-
-def _fitting(values: dict[str, str]) -> dict[str, str]:
-    """The same, each value cut to what Pub/Sub allows. Hardly ever is there anything to cut."""
-    if max(map(len, values.values())) * 4 <= MAX_ATTRIBUTE_BYTES:  # a character has 4 bytes at most
-        return values
-    limit = MAX_ATTRIBUTE_BYTES
-    return {name: text.encode()[:limit].decode(errors="ignore") for name, text in values.items()}
+        about = (self.type, self.executor, self.event_id, self.timestamp)
+        return attributes_of(*about, self.job, self.trace)
 
 
 class ExecutorReady(Event):
@@ -178,15 +153,9 @@ class JobEvent(Event):
     def job(self) -> str | None:
         return self.id or None
 
-    def attributes(self) -> dict[str, str]:
-        values = super().attributes()
-        if self.traceparent:
-            values |= _fitting({"ce-traceparent": self.traceparent})
-        return values
-
     @property
-    def routing_key(self) -> str:
-        return f"job.{self.id}.{self.type.removeprefix('job.')}" if self.id else self.type
+    def trace(self) -> str | None:
+        return self.traceparent
 
 
 class JobStarted(JobEvent):

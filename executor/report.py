@@ -241,7 +241,8 @@ class Reporter:
         self._reply(held, ended.reply)
 
     def _finished(self, held: HeldJob, state: str, ended: LaunchEnded | RawEnded) -> None:
-        self.event(held, "job.finished", state=state, phase=ended.phase, reason=ended.reason)
+        failure = {"phase": ended.phase, "reason": ended.reason} if ended.reason else {}
+        self.event(held, "job.finished", state=state, **failure)
         why = f": {ended.reason}" if ended.reason else ""
         log.info("job %s %s%s", held.id, state, why, extra=held.log_labels())
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from events.attributes import MAX_ATTRIBUTE_BYTES
 from events.types import (
     EVENT_TYPES,
-    MAX_ATTRIBUTE_BYTES,
     Event,
     ExecutionFinished,
     JobEvent,
