@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -39,6 +40,9 @@ class Interruption:
         signal.signal(signal.SIGTERM, self._on_signal)
         # Not SIG_IGN, which the programs of tasks would inherit.
         signal.signal(signal.SIGINT, lambda *_: None)
+        # A SIGTERM that meets a process between its fork and `_release` waits for the latter:
+        # Python forgets what its own handler takes in there.
+        os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=self._release)
 
     def arm(self) -> None:
         """A job begins."""
@@ -71,6 +75,15 @@ class Interruption:
             self._pending = False
             raise JobInterrupted("the job was stopped")
 
+    def _release(self) -> None:
+        """In a process that a task has forked: its signals are its own. A worker of a
+        multiprocessing Pool, for instance, must end by SIGTERM, or the Pool never does.
+        """
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _unblock()
+
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
         if not self._armed or self.happened:
             return
@@ -79,3 +92,11 @@ class Interruption:
             self._pending = True
             return
         raise JobInterrupted("the job was stopped")
+
+
+def _block() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,12 @@ def test_a_job_does_not_see_what_the_last_one_did_to_the_process(talk: Conversat
     assert isinstance(talk.child.receive(), TaskEvent)
     talk.child.interrupt()
     assert talk.end() == Done(None)
+
+
+def test_sigterm_ends_a_process_that_a_task_has_forked(talk: Conversation) -> None:
+    task = py_task(workflows.exit_code_of_a_terminated_process, stored_data_varname="it")
+    ended = talk.run(launch(1, task))
+    assert ended.action["stored_data"] == {"it": -signal.SIGTERM}
 
 
 def test_tasks_may_use_multiprocessing(talk: Conversation) -> None:

@@ -149,6 +149,15 @@ def squares_in_processes() -> list[int]:
         return pool.map(abs, [-1, 2])
 
 
+def exit_code_of_a_terminated_process() -> int | None:
+    """How a process that the task has forked ends by SIGTERM."""
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    process.terminate()
+    process.join()
+    return process.exitcode
+
+
 @explicit_serialize
 class LaunchPadUser(FiretaskBase):
     """Does what the proxy can do; then, if asked to, what only a database can."""
