@@ -120,7 +120,8 @@ def _run_peer(peer: str, shape: str, jobs: int, threads: int) -> Rate | Absent:
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.peers.{peer}_jobs", shape, str(jobs)],
         cwd=ROOT,
-        env={**os.environ, "BENCHMARK_WORKERS": str(threads)},
+        # Their workers are processes that must find the jobs' module, too.
+        env={**os.environ, "BENCHMARK_WORKERS": str(threads), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=3600,
