@@ -73,7 +73,7 @@ def _are_plain(body: Mapping[str, Any], types: Mapping[str, type]) -> bool:
             return False
         if kind is dict and not _are_numbers(value):
             return False
-    if body.get("state", "COMPLETED") != "COMPLETED":
+    if "state" in types and body.get("state") != "COMPLETED":
         return False
     return bool(body.get("id") and body["executor"]) and 0 <= body["timestamp"] < _LATEST
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_the_last_word_on_a_job_counts_whichever_comes_first(
     with settings.connect() as pubsub:
         for event in order:
             pubsub.publish(settings.names.events, [Outgoing(event.encode(), event.attributes())])
-            wait_until(lambda known=event: known in seen, what="the event")  # type: ignore[misc]
+            wait_until(functools.partial(seen.__contains__, event), what="the event")
         stopped = make_event({"type": "executor.stopped", "executor": "vm-1"})
         pubsub.publish(settings.names.events, [Outgoing(stopped.encode(), stopped.attributes())])
     monitor.finish()

@@ -84,6 +84,10 @@ def test_what_is_not_plain_is_left_to_the_models(fields: dict[str, Any]) -> None
     assert plain_message({**_PLAIN, "state": "COMPLETED"} | fields) is None
 
 
+def test_an_end_without_a_state_is_left_to_the_models() -> None:
+    assert plain_message(_PLAIN) is None
+
+
 def test_text_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogates"):
         plain_message({**_PLAIN, "state": "COMPLETED", "name": "\udcff"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_what_backs_off_is_done_in_the_order_in_which_it_is_due() -> None:
     done: list[int] = []
     backoff = Backoff(on_death=pytest.fail)
     for number in (3, 1, 2):
-        backoff.after(number / 10, lambda number=number: done.append(number))  # type: ignore[misc]
+        backoff.after(number / 10, functools.partial(done.append, number))
     backoff.after(0.0, lambda: done.append(0))
     assert done == [0]
     backoff.start()
