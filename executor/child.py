@@ -31,6 +31,7 @@ from executor.interruption import CLEAN_UP_SECONDS, KILL_AFTER_SECONDS, Interrup
 from executor.lifeline import tie_to_executor
 from executor.mail import Mail
 from executor.outcome import LaunchEnded, RawEnded, fizzled
+from executor.pings import ping_without_threads
 from executor.process_tree import adopt_orphans
 from executor.raw_job import run_raw_job
 from executor.records import (
@@ -285,6 +286,7 @@ def _settle_in(mark: str, child: Child) -> None:
     adopt_orphans()
     os.environ[MARK] = mark
     quiet_fireworks()
+    ping_without_threads()
     register_task_names()
 
 

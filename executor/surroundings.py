@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -36,16 +37,18 @@ class Surroundings:
     def of_job(self, directory: Path) -> Iterator[None]:
         """Run a job in `directory`, its standard output and error going to files there.
 
-        Afterwards all is as it was.
+        Afterwards all is as it was, and of the files those are there that have something in them.
         """
+        files = {1: f"{directory}/{STDOUT_FILE}", 2: f"{directory}/{STDERR_FILE}"}
         try:
             os.chdir(directory)
-            _redirect(1, directory / STDOUT_FILE)
-            _redirect(2, directory / STDERR_FILE)
+            for descriptor, file in files.items():
+                _redirect(descriptor, file)
             yield
         finally:
             with self._mask:
                 self._restore()
+                _remove_empty(files.values())
 
     def _restore(self) -> None:
         sys.stdin, sys.stdout, sys.stderr = self._streams
@@ -63,11 +66,19 @@ class Surroundings:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
-def _redirect(descriptor: int, file: Path) -> None:
+def _redirect(descriptor: int, file: str) -> None:
     """Let a file descriptor write to `file`, for this process and the programs that it starts."""
     target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(target, descriptor)
     os.close(target)
+
+
+def _remove_empty(files: Iterable[str]) -> None:
+    """A file that stays costs a job more than one that goes; most tasks print nothing."""
+    for file in files:
+        with contextlib.suppress(OSError):  # gone, with the directory perhaps
+            if not os.stat(file).st_size:  # noqa: PTH116 - a path object costs more than this
+                os.unlink(file)  # noqa: PTH108 - as above
 
 
 def _flush() -> None:

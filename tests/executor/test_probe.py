@@ -77,4 +77,4 @@ def test_the_peak_of_a_short_task_is_known_when_it_is_the_processes_highest(
 def test_no_job_costs_a_thread(talk: Conversation) -> None:
     names = py_task(workflows.thread_names, stored_data_varname="threads")
     seen = [talk.run(launch(n, names)).action["stored_data"]["threads"] for n in range(1, 6)]
-    assert [threads.count("probe") for threads in seen] == [1] * 5
+    assert [threads.count("watcher") for threads in seen] == [1] * 5

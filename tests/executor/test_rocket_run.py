@@ -38,6 +38,8 @@ def test_the_output_of_a_launch_lies_in_its_directory(talk: Conversation) -> Non
     talk.run(launch(1, py_task("builtins.print", "python"), script))
     assert (talk.directory / "FW_job.out").read_text() == "python\nout\n"
     assert (talk.directory / "FW_job.error").read_text() == "err\n"
+    talk.run(launch(2, py_task("time.sleep", 0)))
+    assert [path.name for path in talk.directory.iterdir()] == ["FW.json"]
 
 
 def test_execution_is_told_of_for_every_task(talk: Conversation) -> None:
