@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands import launchpads, options
 from commands.logs import setup as logs
+from commands.collector import collect_seldom
 from commands.signals import on_stop
 from messaging.errors import UsageError
 
@@ -133,6 +134,7 @@ class _Dispatchers:
         from dispatcher.roster import MembershipLostError
 
         fizzled = 0
+        collect_seldom()
         while dispatcher := self._next():
             try:
                 dispatcher.run()

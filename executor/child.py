@@ -172,7 +172,7 @@ class Child:
             try:
                 self.patience = KILL_AFTER_SECONDS
                 self.interruption.arm()
-                with surroundings.of_job(Path(record.directory)):
+                with surroundings.of_job(record.directory):
                     outcome = self._run(record)
             finally:
                 self.interruption.disarm()

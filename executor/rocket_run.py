@@ -148,18 +148,28 @@ class RocketRun:
             )
 
 
-def quiet_fireworks() -> None:
-    """Let FireWorks' launcher speak up, on standard error, only when something is wrong.
+class _QuietLogger(logging.Logger):
+    """Lets warnings and errors through only, whatever is asked of it.
 
-    It prints two lines per task otherwise; events tell the same.
+    FireWorks' launcher prints two lines per task, which events tell too. A record that nobody
+    prints costs a short task more than its event.
     """
+
+    def setLevel(self, level: int | str) -> None:  # noqa: ARG002, N802 - logging's signature
+        if self.level != logging.WARNING:
+            super().setLevel(logging.WARNING)
+
+
+def quiet_fireworks() -> None:
+    """Let FireWorks' launcher speak up, on standard error, only when something is wrong."""
+    usual = logging.getLoggerClass()
+    logging.setLoggerClass(_QuietLogger)
     launcher = get_fw_logger("rocket.launcher", stream_level=ROCKET_STREAM_LOGLEVEL)
+    logging.setLoggerClass(usual)
     for handler in list(launcher.handlers):
         launcher.removeHandler(handler)
     launcher.propagate = False
-    warnings = logging.StreamHandler(sys.stderr)
-    warnings.setLevel(logging.WARNING)
-    launcher.addHandler(warnings)
+    launcher.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def _named(exc: BaseException) -> str:

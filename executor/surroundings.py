@@ -34,7 +34,7 @@ class Surroundings:
         self._home = Path.cwd()
 
     @contextmanager
-    def of_job(self, directory: Path) -> Iterator[None]:
+    def of_job(self, directory: str) -> Iterator[None]:
         """Run a job in `directory`, its standard output and error going to files there.
 
         Afterwards all is as it was, and of the files those are there that have something in them.
