@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands import launchpads, options
-from commands.logs import setup as logs
 from commands.collector import collect_seldom
+from commands.logs import setup as logs
 from commands.signals import on_stop
 from messaging.errors import UsageError
 

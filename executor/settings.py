@@ -122,7 +122,7 @@ class ExecutorSettings(PubSubSettings):
         default=1000,
         ge=1,
         description="Jobs after which a slot's child process is replaced: bounds what leaks from "
-        "tasks. 1 gives every job a fresh process (about 10 ms).",
+        "tasks. 1 gives every job a fresh process (about 20 ms).",
     )
     on_child_death: Literal["fizzle", "retry"] = Field(
         default="retry",

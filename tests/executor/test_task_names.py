@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fireworks.utilities.fw_serializers import load_object
+from fireworks.fw_config import USER_PACKAGES
+from fireworks.user_objects.firetasks.script_task import PyTask
+from fireworks.utilities.fw_serializers import SAVED_FW_MODULES, load_object
 
 from executor.docker_task import DockerTask
 from executor.policy import Policy, PolicyError
 from executor.rocket_run import RocketRun
-from executor.task_names import TASK_NAMES, check_firetasks, register_task_names
+from executor.task_names import (
+    TASK_NAMES,
+    check_firetasks,
+    learn_firetasks_of_fireworks,
+    register_task_names,
+)
 from tests.executor import workflows
 from tests.executor.workflows import launch, py_task
 from tests.tasks.conftest import RecordingContext
@@ -28,6 +36,38 @@ def test_every_name_of_dockertask_means_ours(name: str) -> None:
     assert type(task) is DockerTask
     assert task.to_dict()["_fw_name"] == OURS
     assert set(TASK_NAMES.values()) >= {OURS}
+
+
+@pytest.fixture
+def known() -> Iterator[None]:
+    """FireWorks' memory of where Firetasks are: empty, and as before afterwards."""
+    before = dict(SAVED_FW_MODULES)
+    SAVED_FW_MODULES.clear()
+    yield
+    SAVED_FW_MODULES.clear()
+    SAVED_FW_MODULES.update(before)
+
+
+@pytest.mark.usefixtures("known")
+def test_firetasks_of_fireworks_are_found_without_a_search() -> None:
+    learn_firetasks_of_fireworks()
+    # As FireWorks itself finds them.
+    learned = dict(SAVED_FW_MODULES)
+    assert {"PyTask", "ScriptTask", "FileTransferTask", "TemplateWriterTask"} <= set(learned)
+    for name in ("PyTask", "ScriptTask"):
+        SAVED_FW_MODULES.clear()
+        load_object({"_fw_name": name, "func": "x", "script": "x"})
+        assert SAVED_FW_MODULES[name] == learned[name]
+    assert type(load_object({"_fw_name": "PyTask", "func": "x"})) is PyTask
+
+
+@pytest.mark.usefixtures("known")
+def test_where_the_user_has_packages_of_firetasks_fireworks_searches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("executor.task_names.USER_PACKAGES", [*USER_PACKAGES, "our_tasks"])
+    learn_firetasks_of_fireworks()
+    assert not SAVED_FW_MODULES
 
 
 def document(*names: str, **spec: Any) -> dict[str, Any]:
