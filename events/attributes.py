@@ -37,7 +37,7 @@ def attributes_of(
         "ce-id": event_id,
         "ce-source": _source(executor),
         "ce-type": event_type,
-        "ce-time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ce-time": moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z",
     }
     if job:
         values["job"] = values["ce-subject"] = job

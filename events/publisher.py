@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 #: Jobs whose next sequence number is remembered; far more than one executor runs at a time.
 REMEMBERED_JOBS = 10_000
 #: Seconds after a request in which events wait for others to go with them.
-_LINGER_SECONDS = 0.05
+_LINGER_SECONDS = 0.2
 
 
 class EventPublisher:
@@ -38,7 +38,7 @@ class EventPublisher:
     ) -> None:
         self._executor = executor
         self._publisher = BatchPublisher(
-            pubsub, names.events, _packed, max_queue=max_queue, linger=_LINGER_SECONDS
+            pubsub, names.events, self._packed, max_queue=max_queue, linger=_LINGER_SECONDS
         )
         self._lock = threading.Lock()  # guards _seqs
         self._seqs: OrderedDict[str, int] = OrderedDict()
@@ -56,18 +56,13 @@ class EventPublisher:
         Never blocks, never raises. Events with a job ``id`` get the job's next ``seq``. The values
         are read later, in another thread: they must not be changed any more.
         """
-        body = {
-            "event_id": f"{self._series}{next(self._count):012x}",
-            "executor": self._executor,
-            **fields,
-            "type": event_type,
-        }
+        job = fields.get("id")
         with self._lock:
             # In here, so that the later one has the higher number.
-            body.setdefault("timestamp", time.time())
-            if event_type.startswith("job.") and (job := body.get("id")):
-                body["seq"] = self._next_seq(str(job))
-            self._publisher.put(body)
+            fields.setdefault("timestamp", time.time())
+            if job and event_type.startswith("job."):
+                fields["seq"] = self._next_seq(str(job))
+            self._publisher.put((event_type, fields))
 
     def _next_seq(self, job: str) -> int:
         seq = self._seqs.pop(job, 0) + 1
@@ -76,6 +71,24 @@ class EventPublisher:
             self._seqs.popitem(last=False)
         return seq
 
+    def _packed(self, queued: tuple[str, dict[str, Any]]) -> Outgoing | None:
+        """The message of an event; None, which is logged, when there can be none."""
+        event_type, fields = queued
+        body = {
+            "event_id": f"{self._series}{next(self._count):012x}",
+            "executor": self._executor,
+            **fields,
+            "type": event_type,
+        }
+        try:
+            try:
+                return plain_message(body) or _checked(body)
+            except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
+                return _checked(_as_json(body))
+        except Exception as exc:  # noqa: BLE001 - an event must not fail the others
+            logger.error("event %s lost: %s", event_type, exc)
+            return None
+
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until all that was queued is out; whether it is."""
         return self._publisher.flush(timeout)
@@ -83,18 +96,6 @@ class EventPublisher:
     def close(self, timeout: float = 5.0) -> None:
         """Publish what is queued, for up to `timeout` seconds, and stop."""
         self._publisher.stop(timeout)
-
-
-def _packed(body: Mapping[str, Any]) -> Outgoing | None:
-    """The message of an event; None, which is logged, when there can be none."""
-    try:
-        try:
-            return plain_message(body) or _checked(body)
-        except Exception:  # noqa: BLE001 - whatever a value's serialisation raises
-            return _checked(_as_json(body))
-    except Exception as exc:  # noqa: BLE001 - an event must not fail the others
-        logger.error("event %s lost: %s", body["type"], exc)
-        return None
 
 
 def _checked(body: Mapping[str, Any]) -> Outgoing:

@@ -127,11 +127,12 @@ class HeldJob:
 
     def event_fields(self) -> dict[str, Any]:
         """The fields that all events about it carry."""
-        attempt = {"attempt": self.job.attempt} if isinstance(self.job, LaunchJob) else {}
-        trace = self._trace()
-        traced = {trace_context.ATTRIBUTE: trace.header()} if trace else {}
         about = {"id": self.id, "thread": self.thread, "name": self.name, "pool": self.pool}
-        return {**about, **attempt, **traced}
+        if isinstance(self.job, LaunchJob):
+            about["attempt"] = self.job.attempt
+        if trace := self._trace():
+            about[trace_context.ATTRIBUTE] = trace.header()
+        return about
 
     def log_labels(self) -> dict[str, Any]:
         """What a log record about it carries beside its text (``extra=``)."""

@@ -104,7 +104,7 @@ class Reporter:
 
     def event(self, held: HeldJob, event_type: str, **fields: Any) -> None:
         """Publish an event about a job."""
-        self._events.publish(event_type, **{**held.event_fields(), **fields})
+        self._events.publish(event_type, **(held.event_fields() | fields))
 
     def started(self, held: HeldJob) -> None:
         """A slot has taken up the job."""

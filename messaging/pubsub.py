@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -40,12 +39,13 @@ class Outgoing:
 
     data: bytes
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: Bytes that the message counts for against Pub/Sub's limit.
+    size: int = field(init=False, compare=False)
 
-    @cached_property
-    def size(self) -> int:
-        """Bytes that the message counts for against Pub/Sub's limit."""
+    def __post_init__(self) -> None:
         text = "".join((*self.attributes, *self.attributes.values()))
-        return len(self.data) + len(text.encode()) + _MESSAGE_OVERHEAD_BYTES
+        size = len(self.data) + len(text.encode()) + _MESSAGE_OVERHEAD_BYTES
+        object.__setattr__(self, "size", size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,10 @@ class PubSub:
         for chunk in _chunks(messages):
             request = types.PublishRequest.pb()(topic=self.topic_path(topic))
             for message in chunk:
-                request.messages.add(data=message.data, attributes=dict(message.attributes))
+                # Setting the fields takes three quarters of the time that `add` takes with them.
+                added = request.messages.add()
+                added.data = message.data
+                added.attributes.update(message.attributes)
             with translated(f"publish to topic {topic}"):
                 response = self._publisher.publish(
                     request=types.PublishRequest.wrap(request), retry=None, timeout=timeout

@@ -6,6 +6,7 @@ value that was passed and what is allowed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -63,6 +64,9 @@ def check_publish(request: Proto, size: int) -> None:
     for message in request.messages:
         if message.attributes:
             _check_attributes(message.attributes)
+            # Hardly any has room for such a value.
+            if message.ByteSize() - len(message.data) > MAX_VALUE_BYTES:
+                _check_values(message.attributes)
         elif not message.data:
             raise invalid("Some messages are empty: a message needs data or an attribute.")
 
@@ -73,17 +77,26 @@ def _check_attributes(attributes: Proto) -> None:
             f"The value for attribute_count is too large. You passed {len(attributes)} in the "
             f"request, but the maximum value is {MAX_ATTRIBUTES}."
         )
-    for key, value in attributes.items():
-        if not key or key.startswith("goog") or len(key.encode()) > MAX_KEY_BYTES:
+    for key in attributes:
+        if not _is_key(key):
             raise invalid(
                 f"Invalid attribute key {key[:40]!r}: it must have 1 to {MAX_KEY_BYTES} bytes "
                 "and not start with 'goog'."
             )
+
+
+def _check_values(attributes: Proto) -> None:
+    for key, value in attributes.items():
         if len(value) * 4 > MAX_VALUE_BYTES and len(value.encode()) > MAX_VALUE_BYTES:
             raise invalid(
                 f"The value of attribute {key!r} is too long: the maximum is {MAX_VALUE_BYTES} "
                 "bytes."
             )
+
+
+@functools.lru_cache(maxsize=1000)  # messages come by the thousand, with the same few keys
+def _is_key(key: str) -> bool:
+    return 0 < len(key.encode()) <= MAX_KEY_BYTES and not key.startswith("goog")
 
 
 def check_ack_ids(ack_ids: Iterable[str]) -> None:
