@@ -16,18 +16,17 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Mapping
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from events.exporters import trace_context
+from executor.child_context import ChildContext
 from executor.containers.finding import EXECUTOR_LABEL, JOB_LABEL, PREFIX_LABEL, warm_job
-from executor.context import JobContext, use_context
-from executor.interruption import CLEAN_UP_SECONDS, KILL_AFTER_SECONDS, Interruption
+from executor.context import use_context
+from executor.interruption import KILL_AFTER_SECONDS, Interruption
 from executor.lifeline import tie_to_executor
 from executor.mail import Mail
 from executor.outcome import LaunchEnded, RawEnded, fizzled
@@ -35,16 +34,12 @@ from executor.pings import ping_without_threads
 from executor.process_tree import adopt_orphans
 from executor.raw_job import run_raw_job
 from executor.records import (
-    UNSENDABLE,
     ChildOptions,
-    ContainerBegins,
     Done,
     LeaseAnswer,
     LeaseQuestion,
     RunLaunch,
     RunRaw,
-    TaskEvent,
-    TaskOutput,
     TransferAnswer,
     TransferQuestion,
     Upward,
@@ -55,10 +50,7 @@ from executor.task_names import register_task_names
 from executor.warm.containers import WarmContainers
 from messaging.errors import JobInterrupted
 from messaging.wire import Reply
-from storage_backends.contract import StorageBackend
 from storage_backends.errors import StorageTransientError
-from storage_backends.registry import backend_name, open_backend
-from storage_backends.service.client import RemoteBackend
 
 #: Environment variable that marks a child and all that its jobs start.
 MARK = "PORTFIRE_CHILD"
@@ -89,7 +81,7 @@ class Child:
 
     def __init__(self, pipe: Connection, options: ChildOptions) -> None:
         self._pipe = pipe
-        self._options = options
+        self.options = options
         self._mail = Mail(pipe)
         self._questions = 0
         self._warm: WarmContainers | None = None
@@ -120,13 +112,13 @@ class Child:
     @property
     def warm(self) -> WarmContainers | None:
         """The containers that are kept for later jobs of this slot."""
-        place = self._options.warm_place
+        place = self.options.warm_place
         if self._warm is None and place is not None:
-            job = warm_job(self._options.thread, os.getpid())
+            job = warm_job(self.options.thread, os.getpid())
             labels = {
-                EXECUTOR_LABEL: self._options.executor,
+                EXECUTOR_LABEL: self.options.executor,
                 JOB_LABEL: job,
-                PREFIX_LABEL: self._options.prefix,
+                PREFIX_LABEL: self.options.prefix,
             }
             self._warm = WarmContainers(place / job, labels)
         return self._warm
@@ -196,76 +188,6 @@ class Child:
                 interrupted=lambda: self.interruption.happened,
             )
             return run.run()
-
-
-class ChildContext(JobContext):
-    """What a task in this child may ask of its executor."""
-
-    def __init__(self, child: Child, record: RunLaunch | RunRaw) -> None:
-        options = child._options
-        launch = isinstance(record, RunLaunch)
-        self.job = record.job.job if launch else record.job_id  # type: ignore[union-attr]
-        self.attempt = record.job.attempt if launch else 1  # type: ignore[union-attr]
-        self.executor = options.executor
-        self.thread = options.thread
-        self.storage = options.storage
-        self.storage_options: Mapping[str, Any] = options.storage_options
-        self.default_timeout = options.job_timeout
-        self.prefix = options.prefix
-        self.policy = options.policy
-        self.stop_grace = options.stop_grace
-        self.container_network = options.container_network
-        self.image_turns = options.image_turns
-        self.memory_step = record.job.memory_step if isinstance(record, RunLaunch) else 0
-        self.wants_output = options.log_output
-        self.samples = options.samples
-        #: Phase that failed, by the events; for raw jobs.
-        self.failed_phase: str | None = None
-        self._child = child
-        self._opened: list[StorageBackend] = []
-
-    def emit(self, event_type: str, **fields: Any) -> None:
-        """Hand the event to the executor, which publishes it."""
-        if fields.get("error") and event_type.endswith(".finished"):
-            self.failed_phase = event_type.removeprefix("job.").removesuffix(".finished")
-        fields.setdefault("timestamp", time.time())
-        # A value that cannot be pickled loses its event, not the job.
-        with contextlib.suppress(*UNSENDABLE, OSError):
-            self._child.post(TaskEvent(event_type, fields))
-
-    @property
-    def warm(self) -> WarmContainers | None:
-        """See JobContext."""
-        return self._child.warm
-
-    def container_begins(self, stop_grace: float) -> None:
-        """Let whoever stops the job be patient, and the executor look after its engine."""
-        self._child.patience = stop_grace + CLEAN_UP_SECONDS
-        with contextlib.suppress(OSError):
-            self._child.send(ContainerBegins(stop_grace))
-
-    def task_output(self, lines: list[tuple[str, str]], dropped: int) -> None:
-        """Hand the lines to the executor, which logs them."""
-        with contextlib.suppress(OSError):
-            self._child.send(TaskOutput(lines, dropped))
-
-    def confirm_lease(self) -> None:
-        """Raise JobInterrupted unless the executor still holds the job's lease."""
-        if not self._child.may_store():
-            self._child.interruption.interrupt("the lease is lost or the job was stopped")
-
-    def open_storage(self, name: str, options: Mapping[str, Any]) -> StorageBackend:
-        """See JobContext; all but ``local`` are served by the executor's transfer process."""
-        if backend_name(name) == "local":
-            return open_backend(name, options)
-        backend = RemoteBackend(self._child.transfer_address, name, options)
-        self._opened.append(backend)
-        return backend
-
-    def close(self) -> None:
-        """The job is over: let go of its storage."""
-        for backend in self._opened:
-            backend.close()
 
 
 def _run_raw(record: RunRaw, context: ChildContext) -> RawEnded:
