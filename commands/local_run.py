@@ -25,7 +25,7 @@ from storage_backends.places.choice import Defaults, default_place
 
 if TYPE_CHECKING:
     # Not at run time: these import FireWorks, which decides at import which database it uses.
-    from dispatcher.applier import Counts
+    from dispatcher.counts import Counts
     from dispatcher.daemon import Dispatcher
     from events.types import Event
 

@@ -6,63 +6,39 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from typing import TypeVar
 
 from dispatcher.announcements import Announcements
+from dispatcher.counts import Counts
 from dispatcher.in_flight import InFlightTable
 from dispatcher.launchpad import refuses_document
 from dispatcher.outbox import Outbox
+from dispatcher.reader import DISPATCHER, Reader, ended_by_dispatcher
 from dispatcher.receiver import Delivery
 from dispatcher.settlement import Settlement
 from dispatcher.updates import Updates, Verdict
 from dispatcher.workflow_errors import WorkflowBusyError
-from messaging.errors import MessageError, PortfireError
-from messaging.failures import failure_action
-from messaging.names import Names, belongs_to_pool
+from messaging.errors import PortfireError
+from messaging.names import Names
 from messaging.wire import (
     Cancel,
     ExecutorNews,
     Finished,
-    LaunchJob,
     LaunchUpdate,
     Ping,
     PoolMade,
     Released,
     Started,
     Update,
-    decode_job,
-    decode_update,
 )
 
 log = logging.getLogger(__name__)
-
-#: What stands for an executor where the dispatcher itself decided.
-DISPATCHER = "dispatcher"
 
 #: So many updates are applied before they are settled: their lease must not end meanwhile.
 _TOGETHER = 200
 
 
 _U = TypeVar("_U", Started, Finished)
-
-
-@dataclass
-class Counts:
-    """What a dispatcher has done so far. Changed by its thread only; others may read."""
-
-    claimed: int = 0
-    completed: int = 0
-    fizzled: int = 0
-    cancelled: int = 0
-    #: Updates that came second, or of an older attempt.
-    stale: int = 0
-    #: Updates of launches that are unknown, not wanted or over, or of a superseded attempt.
-    unwanted: int = 0
-    #: Updates that could not be read.
-    unreadable: int = 0
-    #: Launches published again: lost with a broker, or paused and resumed.
-    republished: int = 0
 
 
 class Applier:
@@ -88,8 +64,7 @@ class Applier:
         self._on_news = on_news
         self._announcements = announcements
         self._settlement = settlement
-        self._pool = pool
-        self._dead_jobs = names.pool_dead_jobs(pool)
+        self._reader = Reader(names, pool, counts)
         self._updates = updates
         self._table = table
         self._outbox = outbox
@@ -101,7 +76,7 @@ class Applier:
         When the LaunchPad is away, that is everything not applied yet, and the error goes to the
         caller.
         """
-        read = [(delivery, self._read(delivery)) for delivery in deliveries]
+        read = [(delivery, self._reader.read(delivery)) for delivery in deliveries]
         ended = {
             (update.launch_id, update.attempt) for _, update in read if isinstance(update, Finished)
         }
@@ -178,25 +153,6 @@ class Applier:
         """Leave these to the next dispatcher, without making it wait for them."""
         for delivery in deliveries:
             self._settlement.add(delivery, done=False)
-
-    def _read(self, delivery: Delivery) -> Update | None:
-        """The update in a message; None when there is none in it, which is logged and counted."""
-        if not belongs_to_pool(delivery.message.attributes, self._pool):
-            # Only servers that ignore filters deliver these; the pool has its own copy.
-            return None
-        try:
-            if delivery.subscription == self._dead_jobs:
-                return _dead_letter(decode_job(delivery.message.data))
-            return decode_update(delivery.message.data)
-        except MessageError as exc:
-            self._counts.unreadable += 1
-            log.error(
-                "dropped message %s from %s: %s",
-                delivery.message.message_id,
-                delivery.subscription,
-                exc,
-            )
-            return None
 
     def _apply_one(self, update: Update) -> bool:
         """Apply; False when it must be delivered again."""
@@ -316,35 +272,4 @@ def _is_said_by_end(update: Update, ended: Set[tuple[int, int]]) -> bool:
     return (
         not isinstance(update, (Finished, PoolMade, ExecutorNews))
         and (update.launch_id, update.attempt) in ended
-    )
-
-
-def _dead_letter(job: LaunchJob | object) -> Finished:
-    """The end of a job that Pub/Sub gave up on."""
-    if not isinstance(job, LaunchJob):
-        raise MessageError("a raw job was given up by Pub/Sub after its last delivery attempt")
-    return ended_by_dispatcher(
-        job.job,
-        job.launch_id,
-        job.attempt,
-        "Pub/Sub gave up on the job: it was delivered again and again without a result; "
-        "look for executors that die, then `lpad rerun_fws`",
-    )
-
-
-def ended_by_dispatcher(job: str, launch_id: int, attempt: int, reason: str) -> Finished:
-    """A FIZZLED update for a job that no executor can run, with the reason in its stored data."""
-    now = time.time()
-    return Finished(
-        job=job,
-        attempt=attempt,
-        launch_id=launch_id,
-        executor=DISPATCHER,
-        timestamp=now,
-        started=now,
-        state="FIZZLED",
-        action=failure_action(reason),
-        host="",
-        ip="",
-        launch_dir="",
     )

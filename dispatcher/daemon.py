@@ -19,8 +19,8 @@ import threading
 import time
 from typing import Any
 
-from dispatcher.applier import Counts
 from dispatcher.beats import Beats
+from dispatcher.counts import Counts
 from dispatcher.launchpad import database_errors, is_away, where
 from dispatcher.parts import Parts
 from dispatcher.ready_watch import ReadyWatch

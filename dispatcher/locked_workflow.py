@@ -8,10 +8,8 @@ workflow document is also what unlocks it. A change of several documents goes th
 
 from __future__ import annotations
 
-import datetime
 import logging
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 from bson import ObjectId
@@ -20,24 +18,21 @@ from pymongo.errors import PyMongoError
 from dispatcher.journal import (
     Holder,
     clear_journal,
-    lock_lost,
     write_documents,
     write_journal,
 )
 from dispatcher.launch_documents import now_as_text
 from dispatcher.launchpad import refuses_document
 from dispatcher.stored_firework import Links, StoredFirework, StoredWorkflow
-from dispatcher.workflow_copy import SEAL
 from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 
 log = logging.getLogger(__name__)
 
 
 class LockedWorkflow:
-    """One workflow while we hold its lock. Ends with exactly one of the three: `commit`,
-    `commit_states` or `abandon`. Not thread-safe.
+    """One workflow while we hold its lock. Ends with either `commit` or `abandon`. Not thread-safe.
 
-    The first two raise WorkflowBusyError when the lock was taken from us.
+    `commit` raises WorkflowBusyError when the lock was taken from us.
     """
 
     def __init__(self, launchpad: Any, document: dict[str, Any], holder: Holder) -> None:
@@ -120,32 +115,6 @@ class LockedWorkflow:
             clear_journal(self._launchpad, entry)
             raise
         clear_journal(self._launchpad, entry)
-
-    def commit_states(self, states: Mapping[int, str]) -> None:
-        """Record new states of Fireworks whose own documents are written already, and unlock.
-
-        For READY, RESERVED, RUNNING and FIZZLED only: those never change a child.
-        """
-        self.workflow.fw_states.update(states)
-        fields: dict[str, Any] = {f"fw_states.{fw_id}": state for fw_id, state in states.items()}
-        fields["state"] = self._state()
-        fields["updated_on"] = datetime.datetime.now(datetime.timezone.utc)
-        result = self._launchpad.workflows.update_one(
-            {"_id": self._id, "locked_by": self._holder.mark},
-            {"$set": fields, "$unset": {"locked": "", "locked_by": "", SEAL: ""}},
-        )
-        if not result.matched_count:
-            raise lock_lost(self._id)
-
-    def _state(self) -> str:
-        """The workflow's state; FireWorks reads the children of FIZZLED Fireworks for it."""
-        try:
-            return str(self.workflow.state)
-        except PyMongoError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever loading a broken child raises
-            log.debug("a Firework of workflow %s cannot be read: %r", self._id, exc)
-            return "FIZZLED"
 
     def abandon(self) -> None:
         """Release the lock, write nothing."""

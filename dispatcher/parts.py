@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dispatcher.announcements import Announcements
-from dispatcher.applier import DISPATCHER, Applier, Counts, ended_by_dispatcher
+from dispatcher.applier import Applier
 from dispatcher.claims import Claims
+from dispatcher.counts import Counts
 from dispatcher.courier import Courier, Parcel
 from dispatcher.executors import Executors
 from dispatcher.held_launches import Claim, HeldLaunches
@@ -21,6 +22,7 @@ from dispatcher.launchpad import is_embedded
 from dispatcher.outbox import Outbox
 from dispatcher.pace import Pace
 from dispatcher.pool_state import PoolStateAnnouncer
+from dispatcher.reader import DISPATCHER, ended_by_dispatcher
 from dispatcher.receiver import Inbox
 from dispatcher.recent_errors import RecentErrors
 from dispatcher.reconciliation import Reconciliation

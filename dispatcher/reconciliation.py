@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from dispatcher.applier import Counts
+from dispatcher.counts import Counts
 from dispatcher.courier import Courier, Parcel
 from dispatcher.held_launches import (
     Brief,
@@ -21,7 +21,6 @@ from dispatcher.in_flight import InFlight, InFlightTable
 from dispatcher.launch_documents import ACTIVE, SILENCES
 from dispatcher.outbox import Outbox
 from dispatcher.stored_workflow import WorkflowStore
-from dispatcher.workflow_errors import WorkflowBusyError, WorkflowMissingError
 from messaging.wire import Cancel
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ class Reconciliation:
             if needs_publishing(claim):
                 # Cut off between claiming and publishing, or before recording the latter; perhaps
                 # also before the workflow's copy of the state was written.
-                self._record_reserved(claim)
+                self._store.record([claim.fw_id])
                 self._courier.take([claim], attempt)
             elif claim.launch["state"] == "RUNNING":
                 self._table.add(_entry(claim, attempt, suspect=True))
@@ -193,7 +192,7 @@ class Reconciliation:
             change = {"$set": {"state": "READY", "launches": []}}
             if self._launchpad.fireworks.update_one(where, change).matched_count:
                 log.warning("Firework %d was RESERVED by a launch that is gone: READY again", fw_id)
-                self._record(fw_id, "READY")
+                self._store.record([fw_id])
 
     def give_back_waiting(self) -> int:
         """Make READY again what waits in Pub/Sub for an executor; how many."""
@@ -241,7 +240,7 @@ class Reconciliation:
         if ours is None:
             return False
         if unpublished:
-            self._record_reserved(ours)
+            self._store.record([ours.fw_id])
             log.info("launch %d was claimed, not published, by a dead dispatcher", ours.launch_id)
             self._courier.take([ours], attempt)
         elif again:
@@ -252,15 +251,6 @@ class Reconciliation:
             suspect = is_running and (is_lost or running is Running.SUSPECT)
             self._table.add(_entry(ours, attempt, suspect=suspect))
         return True
-
-    def _record_reserved(self, claim: Claim) -> None:
-        self._record(claim.fw_id, "RESERVED")
-
-    def _record(self, fw_id: int, state: str) -> None:
-        try:
-            self._store.lock(fw_id).commit_states({fw_id: state})
-        except (WorkflowBusyError, WorkflowMissingError) as exc:
-            log.debug("%s", exc)
 
     def _publish_again(self, entries: Collection[InFlight], reason: str) -> None:
         attempts = {entry.launch_id: entry.attempt + 1 for entry in entries}

@@ -207,7 +207,7 @@ class Refresher:
         if document is not None and document["state"] == "COMPLETED":
             log.warning("the FWAction of Firework %d cannot be applied; it is FIZZLED", fw_id)
             self._launchpad.launches.replace_one(
-                {"launch_id": launch_id}, fizzled_launch(document, stacktrace)
+                {"launch_id": launch_id, "state": "COMPLETED"}, fizzled_launch(document, stacktrace)
             )
             result.fizzled.add(launch_id)
             try:
@@ -230,11 +230,9 @@ class Refresher:
         )
         if self._launchpad.fireworks.find_one({"fw_id": fw_id, "state": "FIZZLED"}) is None:
             return
-        try:
-            # Also when an earlier try came only so far, because the workflow was busy.
-            self._store.lock(fw_id).commit_states({fw_id: "FIZZLED"})
-        except WorkflowMissingError as exc:
-            log.debug("%s", exc)
+        # Also when an earlier try came only so far, because the workflow was busy.
+        if self._store.record([fw_id]):
+            raise WorkflowBusyError(f"the workflow of Firework {fw_id} is locked")
 
 
 class _Plan:

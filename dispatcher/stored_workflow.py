@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -28,6 +28,9 @@ from dispatcher.workflow_copy import SEAL
 from dispatcher.workflow_errors import ActionError, WorkflowBusyError, WorkflowMissingError
 
 log = logging.getLogger(__name__)
+
+#: States that, reached, make no child READY.
+_CHANGE_NO_CHILD = frozenset({"READY", "RESERVED", "RUNNING", "FIZZLED"})
 
 
 class WorkflowStore:
@@ -45,6 +48,23 @@ class WorkflowStore:
         batch = WorkflowBatch(self._launchpad, self._holder, self._copies, self._busy)
         batch.lock(fw_ids, await_colleagues=await_colleagues)
         return batch
+
+    def record(self, fw_ids: Sequence[int]) -> set[int]:
+        """Let the workflows of Fireworks know the states that these have by now; those whose
+        workflow somebody else keeps locked.
+
+        For states that change no child: READY, RESERVED, RUNNING and FIZZLED.
+        """
+        batch = self.batch(fw_ids)
+        # Read under the lock: another dispatcher may have ended one that was RUNNING a moment ago.
+        found = self._launchpad.fireworks.find(
+            {"fw_id": {"$in": list(fw_ids)}}, {"fw_id": 1, "state": 1}
+        )
+        for firework in found:
+            copy = batch.of(firework["fw_id"])
+            if copy is not None and firework["state"] in _CHANGE_NO_CHILD:
+                copy.set_state(firework["fw_id"], firework["state"])
+        return batch.busy | batch.commit()
 
     def leave(self) -> None:
         """There will be no more batches: leave the documents as FireWorks writes them."""

@@ -33,8 +33,9 @@ from messaging.wire import Finished, LaunchUpdate, Ping, Released, Started
 
 log = logging.getLogger(__name__)
 
-#: States of a Firework that its launch's start turns into RUNNING, as in FireWorks' checkout.
-_BEFORE_RUNNING = ["WAITING", "READY", "RESERVED", "FIZZLED"]
+#: States of a Firework that its launch's start turns into RUNNING. In FireWorks' checkout also
+#: FIZZLED: but here another dispatcher may just have ended it.
+_BEFORE_RUNNING = ["WAITING", "READY", "RESERVED"]
 
 
 class Verdict(enum.Enum):
@@ -296,13 +297,7 @@ class Updates:
             {"fw_id": {"$in": fw_ids}, "launches": {"$in": launch_ids}, "state": {"$in": before}},
             {"$set": {"state": state, "updated_on": now_as_text()}},
         )
-        batch = self._store.batch(fw_ids)
-        for fw_id in fw_ids:
-            # Without the lock: the copy of a state on the way is for display; the end sets it
-            # right.
-            if (copy := batch.of(fw_id)) is not None:
-                copy.set_state(fw_id, state)
-        batch.commit()
+        self._store.record(fw_ids)
 
 
 def _is_over(update: LaunchUpdate, document: dict[str, Any]) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from fireworks import LaunchPad, Workflow
 
 from dispatcher.announcements import Announcements
-from dispatcher.applier import Applier, Counts
+from dispatcher.applier import Applier
+from dispatcher.counts import Counts
 from dispatcher.in_flight import InFlightTable
 from dispatcher.outbox import Outbox
 from dispatcher.receiver import Delivery, Inbox

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fireworks import LaunchPad
 
-from dispatcher.applier import Counts
+from dispatcher.counts import Counts
 from dispatcher.courier import Courier, Parcel
 from dispatcher.in_flight import InFlightTable
 from dispatcher.launch_documents import NOTE, attempt_of
