@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from fireworks import FWAction, LaunchPad, Workflow
-from pymongo.collection import Collection
 
 from dispatcher.held_launches import needs_publishing
 from dispatcher.launch_documents import attempt_of, is_published, note_of
 from dispatcher.refresh import Refresher
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.updates import Updates, Verdict
-from dispatcher.workflow_errors import WorkflowBusyError
 from messaging.pubsub import Outgoing
 from messaging.wire import ExecutorNews, Finished, LaunchJob
-from tests.dispatcher.workbench import (
-    Running,
-    Workbench,
-    finished,
-    firework,
-    released,
-    started,
-)
+from tests.dispatcher.workbench import Running, Workbench, finished, firework, started
 from tests.waiting import wait_until
 
 Start = Callable[..., Running]
@@ -77,83 +67,6 @@ def test_a_start_does_not_undo_the_note_of_a_newer_attempt(
     assert attempt_of(bench.launch(claim)) == 2
     assert bench.updates.start(started(claim)) is Verdict.UNWANTED
     assert bench.updates.start(started(claim, attempt=2)) is Verdict.APPLIED
-
-
-_CALLS = (
-    *("find", "find_one", "aggregate", "update_one", "update_many", "replace_one", "bulk_write"),
-    *("insert_one", "insert_many", "find_one_and_update", "delete_one", "delete_many"),
-)
-
-
-@contextmanager
-def _before_call(
-    monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]
-) -> Iterator[Callable[[], bool]]:
-    """Before the call of this number to MongoDB a colleague acts; gives whether it came to that."""
-    left = [number]
-
-    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            left[0] -= 1
-            if left[0] == -1:
-                act()
-            return original(*args, **kwargs)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in _CALLS:
-            patch.setattr(Collection, name, watched(getattr(Collection, name)))
-        yield lambda: left[0] < 0
-
-
-@pytest.mark.parametrize("state", ["COMPLETED", "FIZZLED"])
-@pytest.mark.parametrize("late", [started, released])
-def test_whenever_a_colleague_ends_it_a_start_or_release_changes_nothing_any_more(
-    bench: Workbench,
-    launchpad: LaunchPad,
-    monkeypatch: pytest.MonkeyPatch,
-    state: str,
-    late: Callable[..., Any],
-) -> None:
-    # A child and a sibling, so that there is more to see in the workflow than this one end.
-    for number in itertools.count():
-        names = [f"{name} {number}" for name in ("it", "child", "sibling")]
-        parent, child, sibling = (firework(name) for name in names)
-        launchpad.add_wf(Workflow([parent, child, sibling], {parent: [child]}))
-        [claim] = [claim for claim in bench.claim() if claim.firework["name"] == names[0]]
-        if late is released:
-            bench.updates.start(started(claim))
-        colleague = Workbench(launchpad)
-        end = finished(claim, state=state)
-        waits: list[Finished] = []
-
-        def act(
-            colleague: Workbench = colleague,
-            end: Finished = end,
-            waits: list[Finished] = waits,
-        ) -> None:
-            try:
-                colleague.updates.finish(end)
-            except WorkflowBusyError:
-                waits.append(end)  # as the dispatcher does, which gets the update again
-
-        update = late(claim)
-        with _before_call(monkeypatch, number, act) as acted:
-            if late is started:
-                bench.updates.start(update)
-            else:
-                bench.updates.release(update)
-        for each in waits:
-            assert colleague.updates.finish(each) == state
-        if not acted():
-            assert number > 3
-            return
-        assert bench.state(names[0]) == state
-        assert bench.launch(claim)["state"] == state
-        assert bench.state(names[1]) == ("READY" if state == "COMPLETED" else "WAITING")
-        workflow = launchpad.workflows.find_one({"nodes": claim.fw_id})
-        assert "locked" not in workflow
 
 
 def test_an_older_attempt_is_not_noted_over_a_newer_one(
