@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from commands.collector import collect_seldom
 from commands.launchpads import Source
 from commands.local_processes import LocalProcesses, run_slot
 from commands.signals import on_stop
@@ -109,7 +110,6 @@ def _dispatcher(source: Source, settings: ExecutorSettings) -> Dispatcher:
             "prefix": settings.prefix,
             "pool": settings.pool,
             "lease_seconds": settings.lease_seconds,
-            "max_in_flight": 4 * settings.threads + 16,
             "lost_seconds": 2.5 * settings.heartbeat_seconds,
             # Its executor died with it; and we hold the lock of its prefix.
             "predecessors_dead": True,
@@ -133,6 +133,7 @@ def _dispatch(dispatcher: Dispatcher, processes: LocalProcesses) -> bool:
         dispatcher.settle()
 
     with on_stop(stop_in_order, processes.hurry_executor):
+        collect_seldom()
         dispatcher.run()
         if processes.failure:
             raise PortfireError(f"{processes.failure}: its message is above")

@@ -57,8 +57,8 @@ class Applier:
         on_loss: Callable[[], None],
         on_news: Callable[[ExecutorNews], None] = lambda _: None,
     ) -> None:
-        """`settlement` is the caller's to send; `on_loss` is called when jobs that wait in Pub/Sub
-        have been lost, `on_news` with what executors say of themselves.
+        """`settlement` is the caller's to send. `on_loss` is called when an executor has made
+        the pool's subscription, `on_news` with what executors say of themselves.
         """
         self._on_loss = on_loss
         self._on_news = on_news
@@ -157,10 +157,6 @@ class Applier:
     def _apply_one(self, update: Update) -> bool:
         """Apply; False when it must be delivered again."""
         if isinstance(update, PoolMade):
-            if len(self._table):
-                log.warning(
-                    "the subscription of pool %s was lost; jobs are sent again", update.pool
-                )
             self._on_loss()
             return True
         if isinstance(update, ExecutorNews):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -36,6 +37,8 @@ from dispatcher.window import Window
 from dispatcher.workflow_copy import WorkflowCopy
 from events.publisher import EventPublisher
 from messaging.pubsub import PubSub
+
+log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -82,7 +85,7 @@ class Parts:
             outbox,
             self.counts,
             self.announcements,
-            on_loss=self._note_loss,
+            on_loss=self._hear_of_loss,
             on_news=self.executors.hear,
         )
         self.courier = Courier(self.claims, outbox, self.table, settings.max_attempts, self._refuse)
@@ -158,6 +161,15 @@ class Parts:
     def _take(self, claims: Sequence[Claim]) -> None:
         self.counts.claimed += len(claims)
         self.courier.take(claims)
+
+    def _hear_of_loss(self) -> None:
+        """An executor has made the pool's subscription: what waited in an older one is lost."""
+        if self.topology.has_made_lately:
+            # It found missing what we did. What we have published since then is safe.
+            return
+        if len(self.table):
+            log.warning("the subscription of the pool was lost; jobs are sent again")
+        self._note_loss()
 
     def _note_loss(self) -> None:
         self.housekeeping.note_loss()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 
 from dispatcher.settings import DispatcherSettings
@@ -14,6 +16,9 @@ from messaging.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 
+#: For so many seconds after something was made here, an executor that says it has made the pool's
+#: subscription means the same loss.
+_ECHO_SECONDS = 10.0
 #: Every so many rounds the topics are asked for as well, not only the subscriptions.
 _ROUNDS_PER_FULL_LOOK = 10
 
@@ -30,6 +35,13 @@ class TopologyCare:
         self._names = settings.names
         self._note_loss = note_loss
         self._told = False
+        #: Monotonic time at which what had been lost was there again.
+        self._made = -math.inf
+
+    @property
+    def has_made_lately(self) -> bool:
+        """Whether a loss was noted, and made good, a moment ago."""
+        return time.monotonic() - self._made < _ECHO_SECONDS
 
     def ensure(self) -> None:
         """Make what is missing; UsageError when that is not allowed."""
@@ -63,6 +75,8 @@ class TopologyCare:
             self._note_loss()
         for ensure in (topology.ensure_dispatcher, topology.ensure_pool):
             ensure(self._pubsub, self._names, self._settings.pool, self._settings.lease_seconds)
+        if lost:
+            self._made = time.monotonic()
         return lost
 
 
