@@ -10,7 +10,7 @@ from pymongo.errors import AutoReconnect
 
 from dispatcher.topology_watch import TopologyCare
 from messaging.pubsub import Outgoing
-from messaging.wire import Finished, LaunchJob, LaunchUpdate, Started
+from messaging.wire import Finished, LaunchJob, LaunchUpdate, PoolMade, Started
 from tests.dispatcher.workbench import NOTHING, Running, firework
 from tests.waiting import wait_until
 
@@ -203,6 +203,26 @@ def test_a_topic_deleted_under_its_subscription_is_made_again(
     [job] = running.pull()
     _say(running, _finished(job))
     _wait_for(launchpad, "it", "COMPLETED")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_loss_is_made_good_once(
+    launchpad: LaunchPad, start_dispatcher: Start, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    launchpad.add_wf(firework("it"))
+    # It made the topics itself, and knows of the loss: an executor's word is about the same.
+    running = start_dispatcher()
+    [job] = running.pull()
+    if late:
+        monkeypatch.setattr("dispatcher.topology_watch._ECHO_SECONDS", 0.0)
+    made = PoolMade(pool="default", executor="executor-1")
+    attributes = {"type": made.update, "pool": made.pool}
+    running.pubsub.publish(running.names.updates, [Outgoing(made.encode(), attributes)])
+    launchpad.add_wf(firework("after"))
+    jobs = running.pull(timeout=5.0)
+    jobs += running.pull(timeout=2.0)
+    again = {(each.name, each.attempt) for each in jobs} - {("after", 1), ("after", 2)}
+    assert again == ({("it", 2)} if late else set())
 
 
 def test_drained_waits_for_the_children_of_what_others_run(
