@@ -59,7 +59,7 @@ class DispatcherSettings(PubSubSettings):
         json_schema_extra={"env": "PORTFIRE_LEASE_SECONDS"},
     )
     poll_seconds: float = Field(
-        default=0.05,
+        default=0.03,
         gt=0,
         description="How often the LaunchPad is asked for READY Fireworks within 30 seconds of the "
         "last work, in seconds.",
