@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from events.attributes import attributes_of
-from events.types import EVENT_VERSION
+from events.types import END_OF_9999, EVENT_VERSION
 from messaging.pubsub import Outgoing
 
 _OF_ALL = {
@@ -42,9 +42,6 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     },
     "job.finished": {**_OF_ALL, "state": str},
 }
-
-#: The year 9999, where datetime ends.
-_LATEST = 253402300799.0
 
 
 def plain_message(body: Mapping[str, Any]) -> Outgoing | None:
@@ -75,7 +72,7 @@ def _are_plain(body: Mapping[str, Any], types: Mapping[str, type]) -> bool:
             return False
     if "state" in types and body.get("state") != "COMPLETED":
         return False
-    return bool(body.get("id") and body["executor"]) and 0 <= body["timestamp"] < _LATEST
+    return bool(body.get("id") and body["executor"]) and 0 <= body["timestamp"] < END_OF_9999
 
 
 def _are_numbers(metrics: Mapping[Any, Any]) -> bool:

@@ -22,7 +22,7 @@ from messaging.wire import describe
 
 EVENT_VERSION = "1.0"
 MAX_LINE = 2000
-_END_OF_9999 = 253402300799.0
+END_OF_9999 = 253402300799.0
 
 
 def one_line(text: Any) -> Any:
@@ -57,7 +57,7 @@ class Event(BaseModel):
     #: Id of the executor that speaks.
     executor: str = Field(min_length=1)
     #: Seconds since the epoch, UTC, by the executor's clock.
-    timestamp: float = Field(default_factory=time.time, ge=0, le=_END_OF_9999)
+    timestamp: float = Field(default_factory=time.time, ge=0, le=END_OF_9999)
 
     @property
     def job(self) -> str | None:

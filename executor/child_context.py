@@ -24,9 +24,11 @@ class ChildContext(JobContext):
 
     def __init__(self, child: Child, record: RunLaunch | RunRaw) -> None:
         options = child.options
-        launch = isinstance(record, RunLaunch)
-        self.job = record.job.job if launch else record.job_id  # type: ignore[union-attr]
-        self.attempt = record.job.attempt if launch else 1  # type: ignore[union-attr]
+        if isinstance(record, RunLaunch):
+            self.job, self.attempt = record.job.job, record.job.attempt
+            self.memory_step = record.job.memory_step
+        else:
+            self.job, self.attempt, self.memory_step = record.job_id, 1, 0
         self.executor = options.executor
         self.thread = options.thread
         self.storage = options.storage
@@ -37,7 +39,6 @@ class ChildContext(JobContext):
         self.stop_grace = options.stop_grace
         self.container_network = options.container_network
         self.image_turns = options.image_turns
-        self.memory_step = record.job.memory_step if isinstance(record, RunLaunch) else 0
         self.wants_output = options.log_output
         self.samples = options.samples
         #: Phase that failed, by the events; for raw jobs.

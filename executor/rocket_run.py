@@ -25,7 +25,6 @@ from executor.files.between import FilesBetween, store_if_possible
 from executor.last_output import last_lines
 from executor.launchpad_proxy import LaunchPadProxy, UnusableFireworkError
 from executor.outcome import LaunchEnded, fizzled
-from executor.pings import end_pings
 from executor.policy import PolicyError
 from executor.probe import TaskProbe
 from executor.records import LaunchPing
@@ -71,7 +70,6 @@ class RocketRun:
             text = traceback.format_exc()
             return fizzled(f"the Rocket failed: {_named(exc)}", stacktrace=text)
         finally:
-            end_pings()
             self._files.settle()
         return self._ended()
 

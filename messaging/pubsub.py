@@ -117,7 +117,7 @@ class PubSub:
         for chunk in _chunks(messages):
             request = types.PublishRequest.pb()(topic=self.topic_path(topic))
             for message in chunk:
-                # Setting the fields takes three quarters of the time that `add` takes with them.
+                # Quicker than to give `add` the fields, of which there are thousands a second.
                 added = request.messages.add()
                 added.data = message.data
                 added.attributes.update(message.attributes)

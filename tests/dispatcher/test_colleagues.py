@@ -14,9 +14,10 @@ from dispatcher.launch_documents import attempt_of, is_published, note_of
 from dispatcher.refresh import Refresher
 from dispatcher.stored_workflow import WorkflowStore
 from dispatcher.updates import Updates, Verdict
+from dispatcher.workflow_batch import WorkflowBatch
 from messaging.pubsub import Outgoing
 from messaging.wire import ExecutorNews, Finished, LaunchJob
-from tests.dispatcher.workbench import Running, Workbench, finished, firework, started
+from tests.dispatcher.workbench import OWNER, Running, Workbench, finished, firework, started
 from tests.waiting import wait_until
 
 Start = Callable[..., Running]
@@ -67,6 +68,25 @@ def test_a_start_does_not_undo_the_note_of_a_newer_attempt(
     assert attempt_of(bench.launch(claim)) == 2
     assert bench.updates.start(started(claim)) is Verdict.UNWANTED
     assert bench.updates.start(started(claim, attempt=2)) is Verdict.APPLIED
+
+
+def test_whoever_has_lost_the_lock_records_no_state(
+    bench: Workbench, launchpad: LaunchPad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launchpad.add_wf(firework("it"))
+    [claim] = bench.claim()
+    successor = Workbench(launchpad)
+    before = launchpad.workflows.find_one({})["fw_states"]
+    launchpad.fireworks.update_one({}, {"$set": {"state": "RUNNING"}})
+
+    def take_over() -> None:
+        launchpad.workflows.update_one({}, {"$set": {"locked_by": f"{OWNER}/other"}})
+
+    with _meanwhile(monkeypatch, WorkflowBatch, "commit", take_over):
+        assert bench.store.record([claim.fw_id]) == {claim.fw_id}
+    assert launchpad.workflows.find_one({})["fw_states"] == before
+    assert successor.store.recover() == 1
+    assert bench.state("it") == "RUNNING"
 
 
 def test_an_older_attempt_is_not_noted_over_a_newer_one(
